@@ -11,7 +11,7 @@ from bot.messages import ExecType, Side, Source, TradeStatus
 from bot.venues.polymarket_trades import legs, stamp_ns, trade_status
 
 KEY = "7c1d0000-0000-0000-0000-000000000001"
-WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cfffFb92266"
+WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 OTHER = "0x00000000000000000000000000000000000000aa"
 
 
