@@ -1,0 +1,267 @@
+"""The commands: options to settings, errors to one line and an exit code; no logic. Heavy parts are imported by who needs them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from bot import __version__
+from bot.errors import BotError, SettingsError
+
+USAGE = 2
+
+
+class Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)?", value.strip())
+        if not found or float(found[1]) <= 0:
+            self.fail(f"{value!r} is no duration: write 60s, 5m or 2h", param, ctx)
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"]
+
+
+CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="A bot.toml; `bot init` writes one."
+)
+RUN_DIR = click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The run meant; default: the running bot's, else the newest.",
+)
+SERIES = click.option("--series", multiple=True, help="Series of markets, such as btc-updown-5m; may be given again.")
+SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of the generated market.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bot")
+@click.option("--debug", is_flag=True, help="Show tracebacks and debug lines.")
+@click.pass_context
+def bot(context: click.Context, debug: bool) -> None:
+    """A market maker for binary up/down markets on Polymarket's order book, priced from Binance."""
+    context.obj = debug
+
+
+@bot.command()
+@CONFIG
+@click.option(
+    "--mode",
+    type=click.Choice(["sim", "paper", "live"]),
+    help="sim: embedded venue, no money (default). live: the real venue.",
+)
+@click.option("--venue", help="URL of a `bot sim` that already runs; it is left running.")
+@SERIES
+@click.option("--for", "for_s", type=Duration(), help="Stop by itself after this time, such as 60s or 2h.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the run is recorded; default: runs/<UTC time>-<mode>.",
+)
+@SEED
+@click.option(
+    "--ui",
+    type=click.Choice(["auto", "rich", "plain", "none"]),
+    default="auto",
+    show_default=True,
+    help="What is shown while it runs.",
+)
+@JSON
+@click.option("--yes", is_flag=True, help="Live mode: do not ask for the typed confirmation.")
+@click.pass_obj
+def start(debug: bool, **options: Any) -> None:
+    """Make markets until stopped. Without options: on an embedded venue, no keys, no network, no money.
+
+    Ctrl-C or SIGTERM stops quoting, cancels every order, verifies that none rests and prints a summary.
+    """
+    from bot.app import StartOptions, run
+
+    raise SystemExit(run(StartOptions(debug=debug, **options)))
+
+
+@bot.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Loopback port; default: one the system chooses."
+)
+@SEED
+@SERIES
+@click.option(
+    "--protocol",
+    type=click.Choice(["1", "2", "3"]),
+    default="2",
+    show_default=True,
+    help="Generation of orders its markets take.",
+)
+@click.option(
+    "--state", type=click.Path(path_type=Path, dir_okay=False), help="File that keeps ledger and keys across restarts."
+)
+@click.option("--aligned", is_flag=True, help="Start windows on the real venue's grid instead of at once.")
+@click.option("--json", "as_json", is_flag=True, help="Only the ready line on standard output (it is JSON either way).")
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def sim(as_json: bool, seed: int | None, series: tuple[str, ...], protocol: str, **options: Any) -> None:
+    """Serve the embedded venue alone: one JSON line with its addresses and test wallet, then it serves until stopped."""
+    import orjson
+
+    from bot.settings import Run, validated
+    from bot.sim.server import VenueOptions, serve
+
+    chosen = validated({"run": {"series": list(series)}}, "--series").run.series if series else Run().series
+    serve(
+        VenueOptions(seed=seed, series=chosen, protocol=int(protocol), **options),
+        lambda info: click.echo(orjson.dumps(info)),
+    )
+
+
+@bot.command()
+@RUN_DIR
+@JSON
+def status(run_dir: Path | None, as_json: bool) -> None:
+    """What a running bot (or the last one) is doing. Exit 0 alive, 3 halted, 4 not running or hung."""
+    from bot.operate import show_status
+
+    raise SystemExit(show_status(run_dir, as_json))
+
+
+@bot.command()
+@RUN_DIR
+@click.option("--reason", default="operator", show_default=True, help="Recorded in the latch.")
+def halt(run_dir: Path | None, reason: str) -> None:
+    """Set the halt latch: the bot cancels all and stays flat until `bot resume`. Exit 4: no bot; the latch is set all the same."""
+    from bot.operate import halt as order
+
+    raise SystemExit(order(run_dir, reason))
+
+
+@bot.command()
+@RUN_DIR
+def resume(run_dir: Path | None) -> None:
+    """Lift the halt latch. Exit 1: refused, the bot is not verified flat. Exit 4: no bot; the latch is removed all the same."""
+    from bot.operate import resume as order
+
+    raise SystemExit(order(run_dir))
+
+
+@bot.command("cancel-all")
+@CONFIG
+@RUN_DIR
+@click.option("--venue", help="URL of a `bot sim`, when no run tells it.")
+@click.option("--market", help="Only this market (its condition id).")
+@JSON
+def cancel_all(**options: Any) -> None:
+    """Cancel every order at the venue, directly, and verify that none rests. Halts a running bot first.
+
+    Works when the bot is dead, hung, stopped or absent. Exit 0: verified flat. Exit 5: could not verify.
+    """
+    from bot.operate import cancel_all as order
+
+    raise SystemExit(order(**options))
+
+
+@bot.command()
+@click.option("--rule", type=click.Choice(["twap", "candle"]), required=True, help="What settles the market.")
+@click.option("--spot", type=float, required=True, help="In source units, or a Binance mid when --basis is given.")
+@click.option("--strike", type=float, required=True, help="Price to beat, in source units.")
+@click.option("--sigma", type=float, required=True, help="Volatility of the log price per square root of a second.")
+@click.option("--tau", type=float, required=True, help="Seconds to the effective end.")
+@click.option("--window", type=float, default=60.0, show_default=True, help="Averaging window of a TWAP rule, seconds.")
+@click.option("--window-mean", type=float, help="Mean price over the elapsed part of the window.")
+@click.option("--basis", type=float, help="Log basis from Binance to the source.")
+@click.option("--basis-sd", type=float, default=0.0, help="Its standard deviation.")
+@click.option(
+    "--ito", type=click.IntRange(0, 1), default=0, help="1: subtract half the variance (windows of 4 h and more)."
+)
+@click.option("--inventory", type=float, default=0.0, help="Net Up shares held.")
+@click.option("--size", type=float, help="Order size, shares.")
+@click.option("--q-max", type=float, help="Inventory limit, shares.")
+@click.option("--to-stop", type=float, help="Seconds to the stop; default: no settlement term in the skew.")
+@click.option("--tick-size", type=float, default=0.01, show_default=True)
+@click.option("--best-bid", type=float, help="Best bid of others.")
+@click.option("--best-ask", type=float, help="Best ask of others.")
+@click.option("--quote-mode", type=click.Choice(["NORMAL", "DEFENSIVE"]), default="NORMAL", show_default=True)
+@click.option("--m5-bid", type=float, default=0.0, help="Mean 5 s markout of our bids.")
+@click.option("--m5-ask", type=float, default=0.0, help="Mean 5 s markout of our asks.")
+@JSON
+def fair(as_json: bool, **inputs: Any) -> None:
+    """The quoting model as a calculator: fair value, half-spreads, skew and the quotes they make."""
+    from bot.operate import show_fair
+
+    show_fair(inputs, as_json)
+
+
+@bot.group()
+def config() -> None:
+    """Look at settings without starting anything."""
+
+
+@config.command("check")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def config_check(file: Path) -> None:
+    """Validate a bot.toml: unknown keys, ranges, relations and, in live mode, limits and key file."""
+    from bot.operate import check_config
+
+    check_config(file)
+
+
+@config.command("show")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@JSON
+def config_show(file: Path, as_json: bool) -> None:
+    """Show the settings in effect, secrets masked."""
+    from bot.operate import show_config
+
+    show_config(file, as_json)
+
+
+@bot.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="bot.toml")
+def init(file: Path) -> None:
+    """Write a commented bot.toml with every key at its default. Never overwrites."""
+    from bot.settings import template
+
+    try:
+        with file.open("x") as out:
+            out.write(template())
+    except FileExistsError:
+        raise SettingsError(f"{file}: already there; remove it or name another file") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be written: {error.strerror}") from None
+    click.echo(f"wrote {file}; check it with: bot config check {file}")
+
+
+def run_command(name: str) -> NoReturn:
+    """One command as a script of its own (ops/)."""
+    main([name, *sys.argv[1:]])
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Every refusal is one line on standard error and exit 2; a traceback only with --debug."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        bot(args=arguments, prog_name="bot", standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        where = f" (see {error.ctx.command_path} --help)" if isinstance(error, click.UsageError) and error.ctx else ""
+        click.echo(f"bot: {error.format_message()}{where}", err=True)
+        sys.exit(USAGE)
+    except SettingsError as error:
+        if debug:
+            raise
+        click.echo(f"bot: {error}", err=True)
+        sys.exit(USAGE)
+    except BotError as error:
+        if debug:
+            raise
+        click.echo(f"bot: {error}", err=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The embedded venue seen from outside: started as a child with a session of its own, or found by its URL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import requests
+
+from bot.errors import SettingsError
+
+READY_S_MAX = 20.0
+
+
+class EmbeddedVenue:
+    """A `bot sim` of our own. It ends when its standard input closes, so it cannot outlive us however we end."""
+
+    def __init__(self, options: Sequence[str], log: Path) -> None:
+        with log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bot.cli", "sim", "--until-stdin-closes", *options],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, start_new_session=True,
+            )  # fmt: skip
+        self._log = log
+
+    def info(self) -> dict[str, Any]:
+        """What its ready line says. Raises SettingsError when it ended or kept silent instead."""
+        assert self._process.stdout is not None
+        lines: list[bytes] = []
+        reader = threading.Thread(
+            target=lambda out: lines.append(out.readline()), args=(self._process.stdout,), daemon=True
+        )
+        reader.start()
+        reader.join(READY_S_MAX)
+        if not lines or not lines[0]:
+            self.stop()
+            said = self._log.read_text(errors="replace").strip().splitlines()
+            raise SettingsError(
+                f"the embedded venue did not start: {said[-1] if said else 'it said nothing'} (log: {self._log})"
+            )
+        info: dict[str, Any] = orjson.loads(lines[0])
+        return info
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(3.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def ask_info(url: str) -> dict[str, Any]:
+    """`/control/info` of a venue that already runs. Raises SettingsError: nothing there, or not an embedded venue."""
+    try:
+        answer = requests.get(f"{url.rstrip('/')}/control/info", timeout=3.0)
+        info: dict[str, Any] = answer.json()
+        if answer.status_code != 200 or "rest_url" not in info:
+            raise ValueError(f"status {answer.status_code}")
+    except requests.RequestException:
+        raise SettingsError(f"no venue answers at {url}: start one with `bot sim`, or leave --venue out") from None
+    except ValueError:
+        raise SettingsError(f"{url} is not an embedded venue: it has no /control/info") from None
+    return info
+
+
+def ledger_of(url: str, owner: str) -> dict[str, Any] | None:
+    """The venue's truth about one owner, or None when it does not answer."""
+    try:
+        ledger: dict[str, Any] = requests.get(f"{url}/control/ledger", timeout=3.0).json()
+    except (requests.RequestException, ValueError):
+        return None
+    return ledger.get(owner.lower()) or ledger.get(owner)

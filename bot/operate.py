@@ -1,0 +1,168 @@
+"""What an operator does to a bot from outside: look, halt, resume, cancel all. Works on files, the control socket and the venue itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from bot.control import ask
+from bot.errors import SettingsError
+from bot.settings import check_live, load, masked
+from bot.state import Latch, find_run, held, read_json
+
+ALIVE, HALTED, NOT_RUNNING = 0, 3, 4
+DONE, REFUSED, NO_BOT, NOT_FLAT = 0, 1, 4, 5
+STATUS_STALE_S = 5.0
+
+
+def out(value: Any) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+
+
+def show_status(run_dir: Path | None, as_json: bool) -> int:
+    run = find_run(run_dir)
+    if run is None:
+        raise NoRun
+    record = read_json(run.status)
+    age_s = time.time() - run.status.stat().st_mtime if run.status.exists() else None
+    alive = run.alive() and age_s is not None and age_s <= STATUS_STALE_S
+    halted = Latch(run.state_dir()).reason()
+    if as_json:
+        out({**record, "run_dir": str(run.path), "alive": alive, "age_s": age_s, "latch": halted})
+    else:
+        from bot.view import plain_line
+
+        click.echo(
+            f"run {run.path}: {'running' if alive else 'not running' if not run.alive() else 'hung'}"
+            + (f", HALTED: {halted}" if halted else "")
+        )
+        if record:
+            click.echo(plain_line(record))
+    if not alive:
+        return NOT_RUNNING
+    return HALTED if halted or record.get("state") == "halted" else ALIVE
+
+
+class NoRun(SettingsError):
+    """No command can find a bot that never ran."""
+
+    def __init__(self) -> None:
+        super().__init__("no run found here: start one with `bot start`, or name it with --run-dir")
+
+
+def halt(run_dir: Path | None, reason: str) -> int:
+    """Set the latch: through the bot where it answers, else by the file it looks at before every order."""
+    run = find_run(run_dir)
+    if run is None:
+        raise NoRun
+    answer = ask(run.socket, "halt", reason) if run.alive() else None
+    if answer is None:
+        Latch(run.state_dir()).set(reason, "operator")
+    if not run.alive():
+        click.echo("no bot runs; the latch is set, and the next start will wait for `bot resume`")
+        return NO_BOT
+    if answer is not None and not answer["ok"]:
+        click.echo(f"bot: {answer['error']}", err=True)
+        return REFUSED
+    click.echo("halted" if answer else "the bot does not answer; the latch is set and holds before its next order")
+    return DONE
+
+
+def resume(run_dir: Path | None) -> int:
+    run = find_run(run_dir)
+    if run is None:
+        raise NoRun
+    if not run.alive():
+        Latch(run.state_dir()).clear()
+        click.echo("no bot runs; the latch is removed")
+        return NO_BOT
+    answer = ask(run.socket, "resume")
+    if answer is None:
+        click.echo("bot: refused: the bot does not answer, so nothing proves that it is flat", err=True)
+        return REFUSED
+    if not answer["ok"]:
+        click.echo(f"bot: refused: {answer['error']}", err=True)
+        return REFUSED
+    click.echo("resumed")
+    return DONE
+
+
+def cancel_all(
+    config: Path | None = None,
+    run_dir: Path | None = None,
+    venue: str | None = None,
+    market: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """Halt a running bot, cancel at the venue directly, verify. 0 verified flat, 5 not."""
+    from bot.access import access_of
+    from bot.panic import cancel_all_and_verify
+
+    run = None if venue else find_run(run_dir)
+    halted = False
+    if run is not None and held(run.state_dir() / "lock"):
+        # Waiting for its answer would cost a second when it hangs; the file holds either way, so it is written first.
+        Latch(run.state_dir()).set("cancel-all", "operator")
+        ask(run.socket, "halt", "cancel-all")
+        halted = True
+    access = access_of(config=config, run=run, venue=venue)
+    report = cancel_all_and_verify(access.api(), symbol=market or "", clock=time.monotonic_ns, sleep=time.sleep)
+    if as_json:
+        out(
+            {
+                "flat_verified": report.verified,
+                "open_orders": report.open_orders,
+                "canceled": report.canceled,
+                "halted": halted,
+                "error": report.text,
+            }
+        )
+    elif report.verified:
+        click.echo(
+            f"verified flat: {report.canceled} canceled, no order rests"
+            + ("; the bot is halted until `bot resume`" if halted else "")
+        )
+    if not report.verified:
+        click.echo(
+            f"bot: could not verify flat: {report.text or 'orders may rest'}; open orders last seen: {report.open_orders}; "
+            "run this again, or look at the venue's own page for this wallet",
+            err=True,
+        )
+    return DONE if report.verified else NOT_FLAT
+
+
+def show_fair(inputs: dict[str, Any], as_json: bool) -> None:
+    from bot.quoting.calculator import fair
+
+    try:
+        result = fair(**inputs)
+    except ValueError as error:
+        raise SettingsError(f"fair: {error}") from None
+    if as_json:
+        out(result)
+        return
+    for name, value in result.items():
+        click.echo(f"{name:16} {value:.6g}" if isinstance(value, float) else f"{name:16} {value}")
+
+
+def check_config(file: Path) -> None:
+    settings, raw = load(file)
+    if settings.run.mode == "live":
+        check_live(settings, raw)
+    click.echo(f"{file}: valid ({settings.run.mode}, {', '.join(settings.run.series)})")
+
+
+def show_config(file: Path, as_json: bool) -> None:
+    settings, _ = load(file)
+    shown = masked(settings)
+    if as_json:
+        out(shown)
+        return
+    for section, values in shown.items():
+        click.echo(f"[{section}]")
+        for name, value in values.items():
+            click.echo(f"{name} = {value}")

@@ -1,0 +1,234 @@
+"""Settings: pydantic sections read from bot.toml. Unknown keys are refused by name; secrets are read apart and never kept in here."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+
+from bot.errors import SettingsError
+from bot.quoting.parameters import RANGES, Parameters
+
+SERIES_PATTERN = re.compile(r"^(btc|eth|sol|xrp)-updown-([1-9][0-9]*m|[14]h|1d)$")
+
+# Until the executor and its recovery are proven under fire, live trading is held on this leash. Constants, not settings.
+LIVE_LOSS_USD_MAX = 25.0
+LIVE_SERIES_MAX = 1
+
+LIMIT_FIELDS = ("q_max", "loss_max_mkt", "capital_max")  # parameters of the strategy that are set in [limits]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Wallet(Section):
+    """The wallet that trades. The key itself never stands here: key_file names a file of mode 0600, or keyring:SERVICE/USER."""
+
+    address: str = Field("", pattern=r"^(0x[0-9a-fA-F]{40})?$")
+    funder: str = Field(
+        "", pattern=r"^(0x[0-9a-fA-F]{40})?$", description="where the money is; empty: the address itself"
+    )
+    signature_type: Literal[0, 1, 2, 3] = 0
+    key_file: str = ""
+    api_creds_file: str = Field("", description="JSON of apiKey, secret, passphrase; empty: derived from the key")
+
+
+class Venue(Section):
+    rest_url: str = "https://clob.polymarket.com"
+    gamma_url: str = "https://gamma-api.polymarket.com"
+    data_url: str = "https://data-api.polymarket.com"
+    market_ws_url: str = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
+    user_ws_url: str = "wss://ws-subscriptions-clob.polymarket.com/ws/user"
+    settlement_ws_url: str = "wss://ws-live-v2.polymarket.com/ws"
+    chain_id: int = 137
+
+
+class Binance(Section):
+    ws_url: str = "wss://stream.binance.com:9443"
+    rest_url: str = "https://api.binance.com"
+
+
+class LimitSettings(Section):
+    """Hard limits, checked before every order and after every event."""
+
+    q_max: float = Field(60, gt=0, le=5000, description="shares, net, per market")
+    order_size_max: float = Field(50, ge=5, le=5000, description="shares per order")
+    loss_max_mkt: float = Field(40, gt=0, description="USD, worst-case settlement loss per market")
+    loss_max_day: float = Field(200, gt=0, description="USD, realised loss per UTC day; then the halt latch")
+    capital_max: float = Field(1000, gt=0, description="USD paid into all markets together")
+
+
+class Run(Section):
+    series: tuple[str, ...] = ("btc-updown-5m",)
+    mode: Literal["sim", "paper", "live"] = "sim"
+    http: str = "off"
+    record: bool = False
+
+    @field_validator("series")
+    @classmethod
+    def known_series(cls, series: tuple[str, ...]) -> tuple[str, ...]:
+        if not series:
+            raise ValueError("name at least one series")
+        for name in series:
+            if not SERIES_PATTERN.match(name):
+                raise ValueError(
+                    f"{name!r} is no series: use btc|eth|sol|xrp, -updown-, and 5m, 15m, 1h, 4h or 1d (1m on the embedded venue)"
+                )
+        if len(set(series)) != len(series):
+            raise ValueError("a series is named twice")
+        return series
+
+
+def _strategy_section() -> type[Section]:
+    fields: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Parameters):
+        if field.name in LIMIT_FIELDS:
+            continue
+        low, high, unit = RANGES[field.name]
+        fields[field.name] = (field.type, Field(field.default, ge=low, le=high, description=unit, allow_inf_nan=False))
+    return create_model("Strategy", __base__=Section, **fields)
+
+
+StrategySection = _strategy_section()
+
+
+class Settings(Section):
+    wallet: Wallet = Wallet()
+    venue: Venue = Venue()
+    binance: Binance = Binance()
+    limits: LimitSettings = LimitSettings()
+    strategy: StrategySection = StrategySection()  # type: ignore[valid-type]
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def relations(self) -> Settings:
+        if self.limits.loss_max_mkt > self.limits.loss_max_day:
+            raise ValueError(
+                "limits.loss_max_mkt is above limits.loss_max_day: one market could lose more than a day may"
+            )
+        if self.limits.order_size_max > 2 * self.limits.q_max:
+            raise ValueError("limits.order_size_max is above twice limits.q_max: no such order could pass")
+        return self
+
+    def parameters(self) -> Parameters:
+        """The strategy's parameters, with the limits it shares with the executor and no order above their size."""
+        chosen = self.strategy.model_dump()  # type: ignore[attr-defined]
+        chosen["order_size"] = min(chosen["order_size"], self.limits.order_size_max)
+        return Parameters(
+            **chosen,
+            q_max=self.limits.q_max,
+            loss_max_mkt=self.limits.loss_max_mkt,
+            capital_max=self.limits.capital_max,
+        )
+
+
+def validated(raw: dict[str, Any], origin: str) -> Settings:
+    """Settings from a plain dict. Raises SettingsError: one line that names each key and what is wrong with it."""
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False):
+            name = ".".join(str(part) for part in fault["loc"]) or "relation"
+            text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+            faults.append(f"{name}: {text}")
+        raise SettingsError(f"{origin}: " + "; ".join(faults)) from None
+
+
+def load(path: Path | None) -> tuple[Settings, dict[str, Any]]:
+    """Settings and the raw table of a TOML file (defaults without one). Raises SettingsError."""
+    if path is None:
+        return Settings(), {}
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; `bot init` writes one to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    return validated(raw, str(path)), raw
+
+
+def check_live(settings: Settings, raw: dict[str, Any]) -> None:
+    """What live mode asks for beyond valid settings. Raises SettingsError."""
+    missing = [name for name in LimitSettings.model_fields if name not in raw.get("limits", {})]
+    if missing:
+        raise SettingsError(f"live mode needs every limit written down in [limits]; missing: {', '.join(missing)}")
+    if not settings.wallet.address or not settings.wallet.key_file:
+        raise SettingsError(
+            "live mode needs [wallet] address and key_file (a file of mode 0600, or keyring:SERVICE/USER)"
+        )
+    worst = settings.limits.loss_max_day + settings.limits.loss_max_mkt
+    if worst > LIVE_LOSS_USD_MAX:
+        raise SettingsError(
+            f"live mode is held to loss_max_day + loss_max_mkt <= {LIVE_LOSS_USD_MAX:g} USD for now; yours are {worst:g}: lower them in [limits]"
+        )
+    if len(settings.run.series) > LIVE_SERIES_MAX:
+        raise SettingsError(
+            f"live mode is held to {LIVE_SERIES_MAX} series for now; yours names {len(settings.run.series)}"
+        )
+
+
+def read_secret(name: str) -> str:
+    """A secret from a file only its owner can read, or from the OS keyring as keyring:SERVICE/USER. Raises SettingsError."""
+    if name.startswith("keyring:"):
+        import keyring  # costs 60 ms, and only who asks for it pays
+
+        service, _, user = name.removeprefix("keyring:").partition("/")
+        value = keyring.get_password(service, user)
+        if value is None:
+            raise SettingsError(f"the OS keyring has nothing for {service}/{user}")
+        return value.strip()
+    path = Path(name).expanduser()
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise SettingsError(f"{path}: not a regular file")
+        if mode & 0o077 or path.stat().st_uid not in (os.getuid(), 0):
+            raise SettingsError(f"{path}: others may read it; run: chmod 600 {path}")
+        return path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """Settings for showing: the paths of secret files stay, nothing of their content was ever in here."""
+    shown = settings.model_dump(mode="json")
+    for key in ("address", "funder"):
+        if value := shown["wallet"][key]:
+            shown["wallet"][key] = f"{value[:6]}…{value[-4:]}"
+    return shown
+
+
+def template() -> str:
+    """A commented bot.toml with every key at its default."""
+    lines = [
+        "# clobmaker settings. Every key is at its default; unknown keys are refused by name.",
+        "# Check with: bot config check bot.toml",
+    ]
+    for section, model in Settings.model_fields.items():
+        kind = model.annotation
+        assert isinstance(kind, type) and issubclass(kind, Section)
+        lines += ["", f"[{section}]"]
+        for name, field in kind.model_fields.items():
+            note = f"  # {field.description}" if field.description else ""
+            lines.append(f"{name} = {_toml(field.default)}{note}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value)

@@ -1,0 +1,187 @@
+"""What outlives a process on disk: the wallet's lock and halt latch, the run directory, and how commands find a bot by them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bot.errors import SettingsError
+
+RUNS = Path("runs")
+
+
+def state_home() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "clobmaker"
+
+
+def make_private(directory: Path) -> Path:
+    """The directory, made with mode 0700. Raises SettingsError when it cannot be made or written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"{directory}: cannot be written: {error.strerror}; choose another with --run-dir or XDG_STATE_HOME"
+        ) from None
+    return directory
+
+
+def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
+    """Replace a JSON file atomically: a reader sees the old record or the new one, never a part."""
+    part = path.with_name(f".{path.name}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The record, or an empty one when there is none or it cannot be read."""
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class Latch:
+    """The halt latch: a file, so that it holds for a process that is stopped, hung or not started yet."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "halt"
+
+    def set(self, reason: str, by: str) -> None:
+        """The first reason stays."""
+        if not self.is_set():
+            write_json(self.path, {"reason": reason, "by": by, "since": utc_text()})
+
+    def clear(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def is_set(self) -> bool:
+        return self.path.exists()
+
+    def reason(self) -> str | None:
+        """Why, or None when it is not set."""
+        if not self.is_set():
+            return None
+        record = read_json(self.path)
+        return f"{record.get('reason', 'no reason given')} (by {record.get('by', 'unknown')})"
+
+
+class WalletLock:
+    """One process a wallet: an flock that the kernel lets go of when the process ends, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "lock"
+        self._descriptor = -1
+
+    def take(self, run_dir: Path) -> None:
+        """Raises SettingsError when another process holds it, naming that process and its run."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            holder = read_json(self.path)
+            raise SettingsError(
+                f"another bot runs on this wallet (pid {holder.get('pid', 'unknown')}, run {holder.get('run_dir', 'unknown')}): "
+                "stop it first, or look at it with `bot status`"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "run_dir": str(run_dir)}), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def held(lock: Path) -> bool:
+    """Whether some process holds this lock file now."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+class RunDir:
+    """One run's directory: status.json, summary.json, bot.log, control.sock, run.json (how to reach the venue, no secrets)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.status = path / "status.json"
+        self.summary = path / "summary.json"
+        self.log = path / "bot.log"
+        self.socket = path / "control.sock"
+        self.card = path / "run.json"
+
+    @classmethod
+    def new(cls, path: Path | None, mode: str) -> RunDir:
+        """Make it. Raises SettingsError when it cannot be made, or is another run's."""
+        if path is None:
+            stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+            path = RUNS / f"{stamp}-{mode}"
+            for again in range(2, 100):
+                if not path.exists():
+                    break
+                path = RUNS / f"{stamp}-{mode}-{again}"
+        elif (path / "status.json").exists():
+            raise SettingsError(f"{path}: already holds a run; choose another --run-dir")
+        return cls(make_private(path.absolute()))
+
+    def read_card(self) -> dict[str, Any]:
+        return read_json(self.card)
+
+    def state_dir(self) -> Path:
+        return Path(self.read_card().get("state_dir", self.path))
+
+    def alive(self) -> bool:
+        """Whether the process of this run holds its wallet's lock."""
+        lock = self.state_dir() / "lock"
+        return held(lock) and read_json(lock).get("run_dir") == str(self.path)
+
+
+def find_run(run_dir: Path | None) -> RunDir | None:
+    """The run a command means: the one named, else that of the held lock, else the newest. None when there is none at all.
+
+    Raises SettingsError when more than one bot runs, or the named directory is no run.
+    """
+    if run_dir is not None:
+        run = RunDir(run_dir.absolute())
+        if not run.card.exists():
+            raise SettingsError(f"{run_dir}: not a run directory (no run.json in it)")
+        return run
+    newest = sorted(RUNS.glob("*/run.json"), key=lambda card: card.stat().st_mtime)
+    running = {
+        read_json(lock).get("run_dir", "")
+        for lock in (*state_home().glob("*/lock"), *(card.parent / "lock" for card in newest))
+        if held(lock)
+    } - {""}
+    if len(running) > 1:
+        raise SettingsError("more than one bot runs; choose one with --run-dir: " + ", ".join(sorted(running)))
+    if running:
+        return RunDir(Path(running.pop()))
+    return RunDir(newest[-1].parent.absolute()) if newest else None
+
+
+def utc_text() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,205 @@
+"""The status record of contract.md, put together from what each component reports; written at least twice a second.
+
+Knows components by their reports only. The same record, with the end's keys added, is summary.json.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from bot.latency import Latency
+from bot.market import Market
+from bot.messages import Fill, MarketListed, Message, Settled, StatusReport
+from bot.pnl import Pnl
+from bot.state import write_json
+from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, Ns, shares, usd
+
+FEEDS = ("binance", "market", "user", "settle")
+FILLS_KEPT = 50
+
+
+class Status:
+    """One writer, the monitor's thread; `record` is replaced whole, so the view and the control socket may read it."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        fixed: Mapping[str, Any],
+        started_ns: Ns,
+        pnl: Pnl,
+        latency: Mapping[str, Latency],
+        mailboxes: Callable[[Ns], dict[str, dict[str, Any]]],
+        strikes: Callable[[str], tuple[float | None, float | None]],
+    ) -> None:
+        self._path = path
+        self._fixed = dict(fixed)  # mode, series
+        self._started_ns = started_ns
+        self._pnl = pnl
+        self._latency = latency
+        self._mailboxes = mailboxes
+        self._strikes = strikes  # strike and final of a market, as the settlement source had them
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._received_before = 0
+        self._state = ""
+        self.markets: dict[str, Market] = {}
+        self.fills: deque[dict[str, Any]] = deque(maxlen=FILLS_KEPT)
+        self.filled_buy = self.filled_sell = 0
+        self.settled: list[dict[str, Any]] = []
+        self.violations: list[dict[str, Any]] = []
+        self.record: dict[str, Any] = {"state": "starting", "reasons": [], **self._fixed}
+
+    def observe(self, message: Message, now_ns: Ns) -> None:
+        match message:
+            case StatusReport(component=component, body=body):
+                self._reports[component] = body
+            case Fill():
+                self._filled(message)
+            case Settled():
+                self._settled(message)
+            case MarketListed(market=market):
+                self.markets[market.symbol] = market
+                logger.info("market listed: {}", market.slug)
+
+    def publish(self, now_ns: Ns, utc_ns: Ns) -> None:
+        self._pnl.passed(now_ns)
+        self.record = self._record(now_ns)
+        write_json(self._path, self.record)
+        if self.record["state"] != self._state:
+            self._state = self.record["state"]
+            logger.info("state is {} ({})", self._state, "; ".join(self.record["reasons"]) or "no reason given")
+
+    def market_of(self, symbol: str) -> Market | None:
+        return self.markets.get(symbol)
+
+    def _filled(self, fill: Fill) -> None:
+        self._pnl.filled(fill)
+        if fill.up_side == "BUY":
+            self.filled_buy += 1
+        else:
+            self.filled_sell += 1
+        market = self.markets.get(fill.symbol)
+        row = {
+            "at_ns": fill.now_ns, "slug": market.slug if market else fill.symbol, "side": fill.up_side.value,
+            "px": fill.up_px / PX_ONE, "qty": shares(fill.qty), "fair": fill.fair_e6 / 1e6, "route": f"{fill.side.value} {self._token(fill)}",
+        }  # fmt: skip
+        self.fills.append(row)
+        logger.info("fill {side} {qty:g} at {px:g} of {slug} ({route}), fair {fair:.4f}", **row)
+
+    def _token(self, fill: Fill) -> str:
+        market = self.markets.get(fill.symbol)
+        return "Up" if market is None or fill.asset_id == market.up_token else "Down"
+
+    def _settled(self, event: Settled) -> None:
+        self._pnl.settled(event)
+        strike, final = self._strikes(event.symbol)
+        row = {
+            "slug": event.slug, "condition_id": event.symbol, "outcome": event.outcome, "strike": strike, "final": final,
+            "net": shares(event.net_qty), "pnl_usd": usd(event.pnl),
+        }  # fmt: skip
+        self.settled.append(row)
+        logger.info("settled {slug}: {outcome}, net {net:g} shares, {pnl_usd:+.2f} USD", **row)
+
+    def _record(self, now_ns: Ns) -> dict[str, Any]:
+        executor = self._reports.get("executor", {})
+        strategy = self._reports.get("strategy", {})
+        feeds = {name: self._reports.get(f"feed:{name}", {}) for name in FEEDS}
+        mailboxes = self._mailboxes(now_ns)
+        emitted, handled = strategy.get("emitted", 0), executor.get("intents", {}).get("handled", 0)
+        return {
+            **self._fixed,
+            "pid": os.getpid(),
+            "state": executor.get("state", "starting"),
+            "reasons": executor.get("reasons", []),
+            "uptime_s": round((now_ns - self._started_ns) / NS_PER_S, 1),
+            "markets": self._markets(executor.get("markets", {}), strategy.get("markets", {})),
+            "orders": executor.get("orders", {}),
+            "user_events": self._user_events(executor, feeds["user"], mailboxes),
+            "intents": {"emitted": emitted, "handled": handled, "conflated": max(0, emitted - handled)},
+            "mailboxes": mailboxes,
+            "feeds": {
+                name: {key: report.get(key) for key in ("connected", "age_ms", "messages", "reconnects")}
+                for name, report in feeds.items()
+            },
+            "heartbeat": self._reports.get("heartbeat", {"age_ms": None, "misses": 0}),
+            "budget": executor.get("budget", {}),
+            "latency_us": {name: latency.summary() for name, latency in self._latency.items()},
+            "pnl_usd": self._pnl.record(),
+            "risk": executor.get("risk", {}),
+            "cash_usd": executor.get("cash_usd"),
+            "positions": executor.get("positions", {}),
+            "fills": {"buy": self.filled_buy, "sell": self.filled_sell},
+            "process": process_figures(),
+        }
+
+    def _user_events(
+        self, executor: Mapping[str, Any], feed: Mapping[str, Any], mailboxes: Mapping[str, Any]
+    ) -> dict[str, int]:
+        counted = dict(executor.get("user_events", {}))
+        quarantined = counted.get("quarantined", 0) + feed.get("quarantined", 0)
+        received = feed.get("received", 0) + feed.get("quarantined", 0)
+        known = counted.get("handled", 0) + counted.get("duplicates", 0) + quarantined
+        queued = mailboxes.get("executor", {}).get("depth", 0)
+        # The parts are counted on three threads: what was received a report ago must have arrived by now.
+        lost = max(0, min(received, self._received_before) - known - queued)
+        self._received_before = received
+        return {
+            "received": received,
+            "handled": counted.get("handled", 0),
+            "duplicates": counted.get("duplicates", 0),
+            "quarantined": quarantined,
+            "lost": lost,
+        }
+
+    def _markets(self, held: Mapping[str, Any], priced: Mapping[str, Any]) -> dict[str, Any]:
+        rows: dict[str, Any] = {}
+        for symbol in {**priced, **held}:
+            ours, model = held.get(symbol, {}), priced.get(symbol, {})
+            rows[symbol] = {
+                "slug": self.markets[symbol].slug if symbol in self.markets else symbol,
+                **{
+                    key: model.get(key)
+                    for key in (
+                        "phase",
+                        "seconds_left",
+                        "strike",
+                        "fair",
+                        "sigma",
+                        "quote_mode",
+                        "spot",
+                        "book_bid",
+                        "book_ask",
+                    )
+                },
+                "reasons": model.get("reasons", []),
+                "bid": ours.get("bid"),
+                "ask": ours.get("ask"),
+                "position": ours.get("position", {"up": 0, "down": 0, "net": 0}),
+                "working": ours.get("working", []),
+            }
+        return rows
+
+
+def process_figures() -> dict[str, float | int]:
+    """This process: resident memory, threads, open files, CPU seconds."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "rss_mb": round(resident / 2**20, 1),
+        "threads": threading.active_count(),
+        "fds": len(os.listdir("/proc/self/fd")),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+    }
+
+
+def age_ms(stamp_ns: Ns, now_ns: Ns) -> float | None:
+    return round((now_ns - stamp_ns) / NS_PER_MS, 1) if stamp_ns else None

@@ -1,0 +1,42 @@
+"""Log lines are JSON, bounded and free of secrets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from loguru import logger
+
+from bot import logs
+
+SECRET = "c4n4ry-secret-value"
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_secrets_never_reach_the_file_even_from_an_exception(tmp_path: Path) -> None:
+    writer = logs.start(tmp_path / "bot.log", (SECRET,))
+    logger.info("key {}", SECRET)
+    try:
+        raise ValueError(f"bad key {SECRET}")
+    except ValueError:
+        logger.exception("failed with {}", SECRET)
+    logger.remove()
+    writer.close()
+    text = (tmp_path / "bot.log").read_text()
+    assert SECRET not in text and text.count(logs.HIDDEN) == 3
+    assert all(json.loads(line)["level"] for line in text.splitlines())
+
+
+def test_a_flood_from_one_place_is_sampled(tmp_path: Path) -> None:
+    writer = logs.start(tmp_path / "bot.log", ())
+    for number in range(2000):
+        logger.info("line {}", number)
+    logger.warning("the one that matters")
+    logger.remove()
+    writer.close()
+    lines = lines_of(tmp_path / "bot.log")
+    assert len(lines) <= 4 * logs.SAME_LINE_PER_S  # the loop may cross a second or two
+    assert lines[-1]["message"] == "the one that matters"

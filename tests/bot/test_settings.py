@@ -1,0 +1,83 @@
+"""Bad settings are refused by name, in one line, before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.settings import Settings, check_live, load, masked, read_secret, template, validated
+
+
+def test_the_template_is_the_defaults() -> None:
+    import tomllib
+
+    assert validated(tomllib.loads(template()), "template") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("raw", "named"),
+    [
+        ({"limits": {"q_maximum": 3}}, "limits.q_maximum: unknown key"),
+        ({"limit": {}}, "limit: unknown key"),
+        ({"limits": {"q_max": -1}}, "limits.q_max"),
+        ({"limits": {"q_max": float("nan")}}, "limits.q_max"),
+        ({"strategy": {"gamma": 9}}, "strategy.gamma"),
+        ({"strategy": {"gama": 0.1}}, "strategy.gama: unknown key"),
+        ({"run": {"series": []}}, "run.series"),
+        ({"run": {"series": ["doge-updown-5m"]}}, "doge-updown-5m"),
+        ({"limits": {"loss_max_mkt": 300}}, "loss_max_mkt is above"),
+        ({"wallet": {"address": "0x12"}}, "wallet.address"),
+    ],
+)
+def test_a_bad_setting_is_named_in_one_line(raw: dict[str, object], named: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        validated(raw, "bot.toml")
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_no_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such file"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[run\n")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load(tmp_path / "bad.toml")
+
+
+LIVE = {
+    "wallet": {"address": "0x" + "11" * 20, "key_file": "key"},
+    "limits": {"q_max": 20, "order_size_max": 10, "loss_max_mkt": 5, "loss_max_day": 20, "capital_max": 50},
+}
+
+
+def test_live_needs_every_limit_written_down() -> None:
+    raw = {**LIVE, "limits": {"loss_max_mkt": 5, "loss_max_day": 20}}
+    with pytest.raises(SettingsError, match="q_max, order_size_max, capital_max"):
+        check_live(validated(raw, "f"), raw)
+
+
+def test_live_is_held_on_the_leash() -> None:
+    check_live(validated(LIVE, "f"), LIVE)
+    more = {**LIVE, "limits": {**LIVE["limits"], "loss_max_day": 21}}
+    with pytest.raises(SettingsError, match="25 USD"):
+        check_live(validated(more, "f"), more)
+    two = {**LIVE, "run": {"series": ["btc-updown-5m", "eth-updown-5m"]}}
+    with pytest.raises(SettingsError, match="1 series"):
+        check_live(validated(two, "f"), two)
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("0xabc\n")
+    key.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        read_secret(str(key))
+    key.chmod(0o600)
+    assert read_secret(str(key)) == "0xabc"
+
+
+def test_shown_settings_mask_the_wallet() -> None:
+    shown = masked(validated(LIVE, "f"))
+    assert shown["wallet"]["address"] == "0x1111…1111"

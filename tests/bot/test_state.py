@@ -1,0 +1,73 @@
+"""The wallet's lock and latch, and how a command finds the bot it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.state import Latch, RunDir, WalletLock, find_run, held, make_private, write_json
+
+
+def test_a_second_lock_on_a_wallet_is_refused_and_names_the_first(tmp_path: Path) -> None:
+    first, second = WalletLock(tmp_path), WalletLock(tmp_path)
+    first.take(tmp_path / "run-1")
+    with pytest.raises(SettingsError, match="run-1"):
+        second.take(tmp_path / "run-2")
+    assert held(first.path)
+    first.release()
+    assert not held(first.path)
+    second.take(tmp_path / "run-2")
+    second.release()
+
+
+def test_the_first_reason_of_a_latch_stays(tmp_path: Path) -> None:
+    latch = Latch(tmp_path)
+    assert latch.reason() is None
+    latch.set("loss", "executor")
+    latch.set("panic", "operator")
+    assert latch.reason() == "loss (by executor)"
+    latch.clear()
+    latch.clear()
+    assert not latch.is_set()
+
+
+def test_a_run_directory_is_used_once(tmp_path: Path) -> None:
+    run = RunDir.new(tmp_path / "run", "sim")
+    assert run.path.stat().st_mode & 0o777 == 0o700
+    write_json(run.status, {})
+    with pytest.raises(SettingsError, match="already holds a run"):
+        RunDir.new(tmp_path / "run", "sim")
+
+
+def test_a_directory_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="cannot be written"):
+        make_private(tmp_path / "file" / "run")
+
+
+def test_the_held_lock_beats_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert find_run(None) is None
+    runs = [RunDir.new(Path("runs") / name, "sim") for name in ("a", "b")]
+    for run in runs:
+        write_json(run.card, {"state_dir": str(run.path)})
+    found = find_run(None)
+    assert found is not None and found.path == runs[1].path
+    lock = WalletLock(runs[0].path)
+    lock.take(runs[0].path)
+    found = find_run(None)
+    assert found is not None and found.path == runs[0].path and found.alive()
+    other = WalletLock(runs[1].path)
+    other.take(runs[1].path)
+    with pytest.raises(SettingsError, match="more than one"):
+        find_run(None)
+    lock.release()
+    other.release()
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="not a run directory"):
+        find_run(tmp_path)

@@ -1,0 +1,109 @@
+"""The house rules about imports, checked on the source itself: who may know whom, and which vendor lives in which file."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for top in ("bot", "actors", "ops") for path in (ROOT / top).rglob("*.py"))
+VOCABULARY = {"bot.messages", "bot.units", "bot.errors", "bot.ports", "bot.market"}
+PURE_VIEWS = {"bot.book", "bot.caches"}
+NETWORK = {"websocket", "requests", "urllib3", "orjson", "coincurve", "Crypto", "sha3", "certifi", "msgspec", "loguru"}
+
+# What each part may import beyond the standard library and itself.
+ALLOWED: dict[str, set[str]] = {
+    "bot/quoting": VOCABULARY | PURE_VIEWS | {"msgspec"},
+    "bot/execution": VOCABULARY | PURE_VIEWS | {"msgspec"},
+    "bot/venues": VOCABULARY | PURE_VIEWS | NETWORK | {"py_clob_client_v2"},
+    "bot/history": VOCABULARY | PURE_VIEWS | {"msgspec"},
+    "actors": VOCABULARY | {"pykka", "loguru"},
+}
+FILES: dict[str, set[str]] = {
+    "bot/units.py": set(),
+    "bot/errors.py": set(),
+    "bot/market.py": {"bot.units", "msgspec"},
+    "bot/messages.py": {"bot.market", "bot.units", "msgspec"},
+    "bot/ports.py": {"bot.messages", "bot.units"},
+    "bot/caches.py": VOCABULARY | {"msgspec"},
+    "bot/book.py": VOCABULARY | {"bot.caches", "msgspec"},
+}
+VENDORS: dict[str, tuple[str, ...]] = {
+    "pykka": ("actors/",),
+    "websocket": ("bot/venues/websocket.py",),
+    "py_clob_client_v2": ("bot/venues/polymarket_gateway.py", "bot/sim/"),
+    "py_clob_client": ("bot/venues/polymarket_gateway.py", "bot/sim/"),
+    "py_order_utils": ("bot/sim/",),
+    "eth_account": ("bot/sim/",),
+    "aiohttp": ("bot/sim/",),
+    "rich": ("bot/view.py",),
+    "click": ("bot/cli.py", "bot/operate.py", "bot/app.py"),
+    "pydantic": ("bot/settings.py",),
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules a file imports at any level; `from bot import x` counts as bot.x. Type-checking imports count too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if node.module in ("bot", "actors")
+                else {node.module}
+            )
+    return names
+
+
+def outside(names: set[str], own: str) -> set[str]:
+    """Without the standard library and the part itself; our modules whole, packages by their top name."""
+    kept = set()
+    for name in names:
+        top = name.partition(".")[0]
+        if top in sys.stdlib_module_names or name.startswith(own) or name == own:
+            continue
+        kept.add(name if top in ("bot", "actors", "ops") else top)
+    return kept
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_imports_only_what_the_house_allows(part: str) -> None:
+    own = part.replace("/", ".")
+    for path in sorted((ROOT / part).rglob("*.py")):
+        strange = outside(imports_of(path), own) - ALLOWED[part] - {"bot.__version__"}
+        assert not strange, f"{name_of(path)} imports {sorted(strange)}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_vocabulary_knows_nothing_above_it(file: str) -> None:
+    strange = outside(imports_of(ROOT / file), "nothing") - FILES[file]
+    assert not strange, f"{file} imports {sorted(strange)}"
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_vendor_lives_in_its_place_only(vendor: str) -> None:
+    for path in SOURCES:
+        if vendor in {name.partition(".")[0] for name in imports_of(path)}:
+            assert name_of(path).startswith(VENDORS[vendor]), f"{name_of(path)} imports {vendor}"
+
+
+def test_only_the_composition_root_and_the_command_line_know_everything() -> None:
+    for path in SOURCES:
+        names = imports_of(path)
+        if any(name == "bot.app" or name.startswith("bot.app.") for name in names):
+            assert name_of(path) in ("bot/cli.py",) or name_of(path).startswith("bot/bench/"), (
+                f"{name_of(path)} imports app"
+            )
+        if any(name.startswith("actors") for name in names) and not name_of(path).startswith("actors/"):
+            assert name_of(path) == "bot/app.py", f"{name_of(path)} imports actors"
