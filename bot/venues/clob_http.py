@@ -1,0 +1,259 @@
+"""One warm keep-alive HTTP connection with a total deadline for each request. Knows no venue and sends nothing twice.
+
+Requests leave in one send: head and body in one segment, built here; http.client reads the answers. Every wait of a
+request (connect, send, each read) gets what is left of its deadline, so a peer that trickles bytes cannot stretch it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from bot.errors import VenueUnavailable
+
+DEADLINE_S = 3.0
+CONNECT_S = 1.0
+BODY_MAX = 16 * 1024 * 1024
+USER_AGENT = "clobmaker/1.0"  # the edge refuses the default agents of Python libraries
+
+Address = tuple[int, int, int, str, Any]
+
+
+class RequestFailed(VenueUnavailable):
+    """No usable answer came. `sent` False proves that not one byte of the request had left."""
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+class Connection:
+    """One connection to one origin, used by one thread at a time; `abort` may come from any thread.
+
+    Invariant: a request returns or raises within its deadline, and is written to the socket at most once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        connect_s: float = CONNECT_S,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http(s) address: {url!r}")
+        self.url = url.rstrip("/")
+        self.deadline_s = deadline_s
+        self._connect_s = connect_s
+        self._host = parts.hostname
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
+        self._fixed = f"Host: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
+        self._addresses: list[Address] = []
+        self._sock: socket.socket | None = None
+        self.used_s = 0.0  # monotonic time of the last answer
+        self.connects = 0
+
+    def ready(self, until: float | None = None) -> None:
+        """Connect unless a live connection stands; an idle one that the peer closed is replaced. Raises RequestFailed."""
+        if self._sock is not None and _is_alive(self._sock):
+            return
+        self.close()
+        limit = time.monotonic() + self._connect_s
+        try:
+            self._sock = self._connect(limit if until is None else min(limit, until))
+        except (OSError, ssl.SSLError) as error:
+            raise RequestFailed(f"cannot connect to {self._host}: {_words(error)}", sent=False) from error
+        self.connects += 1
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        until: float | None = None,
+        written: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Send once and read the answer. `written` is called when the bytes are with the kernel. Raises RequestFailed."""
+        deadline = time.monotonic() + self.deadline_s
+        if until is not None:
+            deadline = min(deadline, until)
+        head = [f"{method} {self._prefix}{path} HTTP/1.1\r\n", self._fixed]
+        if headers:
+            head += [f"{name}: {value}\r\n" for name, value in headers.items()]
+        if body:
+            head.append("Content-Type: application/json\r\n")
+        if body or method == "POST":
+            head.append(f"Content-Length: {len(body)}\r\n")
+        head.append("\r\n")
+        data = "".join(head).encode("latin-1") + body
+        self.ready(deadline)
+        sock = self._sock
+        assert sock is not None, "ready() leaves a socket or raises"
+        try:
+            sock.settimeout(_left(deadline))
+        except TimeoutError as error:
+            raise RequestFailed("no time left before the request was sent", sent=False) from error
+        try:
+            sock.sendall(data)
+            if written is not None:
+                written()
+            reply = _read(sock, method, deadline)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise RequestFailed(f"{method} {path.partition('?')[0]}: {_words(error)}", sent=True) from error
+        if reply.headers.get("connection", "").lower() == "close":
+            self.close()
+        self.used_s = time.monotonic()
+        return reply
+
+    def close(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    def abort(self) -> None:
+        """From another thread: what this connection waits for ends now."""
+        sock = self._sock
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it was gone already
+
+    def _connect(self, until: float) -> socket.socket:
+        """Addresses known from the last time are tried first, so that a dead resolver does not cut us off."""
+        failure: OSError = TimeoutError("timed out")
+        fresh = not self._addresses
+        while True:
+            if fresh:
+                self._addresses = _resolve(self._host, self._port, until)
+            for address in self._addresses:
+                try:
+                    return self._open(address, until)
+                except OSError as error:
+                    failure = error
+            if fresh or time.monotonic() >= until:
+                self._addresses = []
+                raise failure
+            fresh = True
+
+    def _open(self, address: Address, until: float) -> socket.socket:
+        family, kind, protocol, _, where = address
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(until))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect(where)
+            if self._context is not None:
+                sock.settimeout(_left(until))
+                return self._context.wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+class _Answer(io.RawIOBase):
+    """The bytes of one answer. Each read waits at most until the deadline and counts against the size cap."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_left(self._deadline))
+        count = self._sock.recv_into(buffer)
+        self._size += count
+        if self._size > BODY_MAX:
+            raise ValueError("the answer is too large")
+        return count
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What http.client asks of a socket."""
+        return io.BufferedReader(self, 65536)
+
+
+def _read(sock: socket.socket, method: str, deadline: float) -> Reply:
+    response = http.client.HTTPResponse(_Answer(sock, deadline), method=method)  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    if response.will_close:
+        headers["connection"] = "close"
+    return Reply(response.status, headers, body)
+
+
+def _is_alive(sock: socket.socket) -> bool:
+    """Nothing may arrive between answers: an end or stray bytes mean that the connection cannot be used again."""
+    try:
+        sock.settimeout(0)
+        sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _resolve(host: str, port: int, until: float) -> list[Address]:
+    """Names are looked up on a thread of their own, because the resolver has no deadline."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    found: list[Address] = []
+    failed: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look_up, name="resolve", daemon=True)
+    thread.start()
+    thread.join(_left(until))
+    if failed:
+        raise failed[0]
+    if thread.is_alive() or not found:
+        raise TimeoutError("the name was not resolved in time")
+    return found
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,243 @@
+"""The warm connection against a loopback server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bot.venues.clob_http import Connection, RequestFailed
+
+Script = Callable[[socket.socket, bytes], None]
+
+
+def answer(body: bytes = b"{}", status: str = "200 OK", extra: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
+
+
+class LoopbackServer:
+    """Accepts connections; each request read whole is handed to the next script (the last one repeats)."""
+
+    def __init__(self) -> None:
+        self.scripts: list[Script] = [lambda sock, _: sock.sendall(answer())]
+        self.requests: list[bytes] = []
+        self.accepted = 0
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            self._open.append(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            while request := self._read(sock):
+                self.requests.append(request)
+                script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                script(sock, request)
+        except OSError:
+            return
+
+    @staticmethod
+    def _read(sock: socket.socket) -> bytes:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            chunk = sock.recv(65536)
+            if not chunk:
+                return b""
+            data += chunk
+        head, _, rest = data.partition(b"\r\n\r\n")
+        length = 0
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        while len(rest) < length:
+            rest += sock.recv(65536)
+        return head + b"\r\n\r\n" + rest
+
+    def hang_up(self) -> None:
+        for sock in self._open:
+            sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        self._open.clear()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # close alone leaves the waiting accept in place
+        self._listener.close()
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    made = LoopbackServer()
+    yield made
+    with contextlib.suppress(OSError):
+        made.close()
+
+
+def quiet(release: threading.Event) -> Script:
+    def script(sock: socket.socket, _: bytes) -> None:
+        release.wait(10)
+
+    return script
+
+
+def trickle(sock: socket.socket, _: bytes) -> None:
+    """A head without end, one byte at a time: every single read succeeds."""
+    while True:
+        sock.sendall(b"X")
+        threading.Event().wait(0.02)
+
+
+def test_one_connection_carries_many_requests_each_in_one_piece(server: LoopbackServer) -> None:
+    connection = Connection(server.url)
+    seen: list[str] = []
+    for _ in range(3):
+        reply = connection.request(
+            "POST", "/order", headers={"POLY_ADDRESS": "0x1"}, body=b'{"a":1}', written=lambda: seen.append("written")
+        )
+        assert (reply.status, reply.body) == (200, b"{}")
+    assert (server.accepted, connection.connects, len(seen)) == (1, 1, 3)
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /order HTTP/1.1"
+    assert {"POLY_ADDRESS: 0x1", "Content-Length: 7", "Content-Type: application/json"} <= set(lines)
+    assert any(line.startswith("User-Agent: clobmaker") for line in lines)
+    assert body == b'{"a":1}'
+
+
+def test_a_path_in_the_address_is_kept_and_a_bodyless_delete_has_no_length(server: LoopbackServer) -> None:
+    Connection(server.url + "/clob/").request("DELETE", "/cancel-all")
+    assert server.requests[0].startswith(b"DELETE /clob/cancel-all HTTP/1.1\r\n")
+    assert b"Content-Length" not in server.requests[0]
+
+
+def test_chunked_answers_and_headers_are_read(server: LoopbackServer) -> None:
+    server.scripts = [
+        lambda sock, _: sock.sendall(
+            b"HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+    ]
+    reply = Connection(server.url).request("GET", "/x")
+    assert (reply.status, reply.body, reply.headers["retry-after"]) == (429, b"abc", "7")
+
+
+def test_a_silent_peer_is_given_up_at_the_deadline(server: LoopbackServer) -> None:
+    release = threading.Event()
+    server.scripts = [quiet(release)]
+    began = time.monotonic()
+    with pytest.raises(RequestFailed) as failure:
+        Connection(server.url, deadline_s=0.15).request("POST", "/order", body=b"{}")
+    release.set()
+    assert failure.value.sent
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_trickling_peer_cannot_stretch_the_deadline(server: LoopbackServer) -> None:
+    server.scripts = [trickle]
+    began = time.monotonic()
+    with pytest.raises(RequestFailed) as failure:
+        Connection(server.url, deadline_s=0.2).request("GET", "/x")
+    assert failure.value.sent
+    assert time.monotonic() - began < 1.0
+
+
+def test_an_idle_connection_that_died_is_replaced_before_use(server: LoopbackServer) -> None:
+    connection = Connection(server.url)
+    connection.request("GET", "/time")
+    server.hang_up()
+    for _ in range(200):  # the end of the stream crosses loopback in microseconds
+        if server.accepted == 1 and not _probe(connection):
+            break
+    assert connection.request("POST", "/order", body=b"{}").status == 200
+    assert connection.connects == 2
+    assert len(server.requests) == 2  # nothing was sent twice
+
+
+def _probe(connection: Connection) -> bool:
+    from bot.venues.clob_http import _is_alive
+
+    return connection._sock is not None and _is_alive(connection._sock)
+
+
+def test_a_connection_cut_after_the_request_left_is_not_tried_again(server: LoopbackServer) -> None:
+    server.scripts = [lambda sock, _: sock.close()]
+    with pytest.raises(RequestFailed) as failure:
+        Connection(server.url).request("POST", "/order", body=b"{}")
+    assert failure.value.sent
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("garbage", [b"not http at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort"])
+def test_an_unreadable_answer_counts_as_sent_without_answer(server: LoopbackServer, garbage: bytes) -> None:
+    def script(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(garbage)
+        sock.shutdown(socket.SHUT_WR)
+
+    server.scripts = [script]
+    with pytest.raises(RequestFailed) as failure:
+        Connection(server.url, deadline_s=0.5).request("GET", "/x")
+    assert failure.value.sent
+
+
+def test_nothing_listening_proves_that_nothing_was_sent(server: LoopbackServer) -> None:
+    server.close()
+    with pytest.raises(RequestFailed) as failure:
+        Connection(server.url).request("POST", "/order", body=b"{}")
+    assert not failure.value.sent
+
+
+def test_no_time_left_proves_that_nothing_was_sent(server: LoopbackServer) -> None:
+    connection = Connection(server.url)
+    connection.ready()
+    with pytest.raises(RequestFailed) as failure:
+        connection.request("POST", "/order", body=b"{}", until=time.monotonic() - 1)
+    assert not failure.value.sent
+    assert server.requests == []
+
+
+def test_a_peer_that_wants_to_close_gets_a_new_connection(server: LoopbackServer) -> None:
+    server.scripts = [lambda sock, _: sock.sendall(answer(extra="Connection: close\r\n"))]
+    connection = Connection(server.url)
+    connection.request("GET", "/x")
+    connection.request("GET", "/x")
+    assert connection.connects == 2
+
+
+def test_abort_from_another_thread_ends_the_wait(server: LoopbackServer) -> None:
+    release = threading.Event()
+    connection = Connection(server.url, deadline_s=5)
+
+    def script(sock: socket.socket, _: bytes) -> None:
+        connection.abort()
+        release.wait(5)
+
+    server.scripts = [script]
+    began = time.monotonic()
+    with pytest.raises(RequestFailed):
+        connection.request("GET", "/x")
+    release.set()
+    assert time.monotonic() - began < 2
+
+
+def test_a_name_is_resolved_and_remembered(server: LoopbackServer) -> None:
+    connection = Connection(server.url.replace("127.0.0.1", "localhost"))
+    assert connection.request("GET", "/x").status == 200
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "localhost:80", "http://"])
+def test_other_addresses_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="not an http"):
+        Connection(url)
