@@ -80,7 +80,7 @@ def start(debug: bool, **options: Any) -> None:
 
     Ctrl-C or SIGTERM stops quoting, cancels every order, verifies that none rests and prints a summary.
     """
-    from bot.app import StartOptions, run
+    from bot.run import StartOptions, run
 
     raise SystemExit(run(StartOptions(debug=debug, **options)))
 

@@ -1,0 +1,116 @@
+"""How to reach a venue as a wallet: addresses of the endpoints, signer and API credentials, from settings or from an embedded venue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bot.embedded import ask_info
+from bot.errors import SettingsError
+from bot.settings import Settings, load, read_secret
+from bot.state import RunDir
+from bot.venues.polymarket_gateway import ClobApi, derive_credentials
+from bot.venues.signing import Credentials, Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    rest_url: str
+    gamma_url: str
+    data_url: str
+    market_ws_url: str
+    user_ws_url: str
+    settlement_ws_url: str
+    binance_ws_url: str
+    binance_rest_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A wallet at a venue. `venue_url` is set for embedded venues only. Secrets are kept out of repr."""
+
+    endpoints: Endpoints
+    chain_id: int
+    signer: Signer = field(repr=False)
+    credentials: Credentials
+    venue_url: str = ""
+    venue_id: str = ""
+
+    @property
+    def funder(self) -> str:
+        return self.signer.funder
+
+    def api(self, utc_s: Callable[[], float] = time.time) -> ClobApi:
+        """A client with a connection of its own."""
+        return ClobApi(self.endpoints.rest_url, signer=self.signer, credentials=self.credentials, utc=utc_s)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.credentials.secret, self.credentials.passphrase, *self.signer.secrets)
+
+
+def from_info(info: Mapping[str, Any]) -> Access:
+    """The funded test wallet of an embedded venue, from its `/control/info`."""
+    return Access(
+        endpoints=Endpoints(**{name: info[name] for name in Endpoints.__slots__}),
+        chain_id=info.get("chain_id", 137),
+        signer=Signer(info["private_key"], chain_id=info.get("chain_id", 137)),
+        credentials=Credentials(info["api_key"], info["api_secret"], info["api_passphrase"]),
+        venue_url=info["url"],
+        venue_id=info["venue_id"],
+    )
+
+
+def from_settings(settings: Settings) -> Access:
+    """The operator's own wallet. Raises SettingsError for a key that cannot be read, is no key, or is another wallet's."""
+    wallet, venue = settings.wallet, settings.venue
+    try:
+        signer = Signer(
+            read_secret(wallet.key_file), chain_id=venue.chain_id, funder=wallet.funder, signature_type=wallet.signature_type
+        )
+    except ValueError:
+        raise SettingsError(f"{wallet.key_file}: holds no private key (64 hex digits)") from None
+    if signer.address.lower() != wallet.address.lower():
+        raise SettingsError(f"{wallet.key_file}: is the key of {signer.address}, but [wallet] address is {wallet.address}")
+    if wallet.api_creds_file:
+        credentials = read_credentials(wallet.api_creds_file)
+    else:
+        credentials = derive_credentials(venue.rest_url, read_secret(wallet.key_file), chain_id=venue.chain_id)
+    return Access(
+        endpoints=Endpoints(
+            **{name: getattr(venue, name) for name in Endpoints.__slots__ if not name.startswith("binance")},
+            binance_ws_url=settings.binance.ws_url,
+            binance_rest_url=settings.binance.rest_url,
+        ),
+        chain_id=venue.chain_id,
+        signer=signer,
+        credentials=credentials,
+    )
+
+
+def read_credentials(name: str) -> Credentials:
+    """API credentials as the venue's own clients write them. Raises SettingsError."""
+    try:
+        table = orjson.loads(read_secret(name))
+        return Credentials(table["apiKey"], table["secret"], table["passphrase"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise SettingsError(f"{name}: expected JSON with apiKey, secret and passphrase") from None
+
+
+def access_of(*, config: Path | None, run: RunDir | None, venue: str | None) -> Access:
+    """The wallet a command means: --venue, else --config, else what the run's card says. Raises SettingsError."""
+    if venue:
+        return from_info(ask_info(venue))
+    if config is not None:
+        return from_settings(load(config)[0])
+    if run is None:
+        raise SettingsError("no run found here: name the wallet with --config, a run with --run-dir, or a `bot sim` with --venue")
+    card = run.read_card()
+    if card.get("mode") == "sim":
+        return from_info(ask_info(card["venue_url"]))
+    return from_settings(load(Path(card["config"]))[0])

@@ -1,0 +1,265 @@
+"""The life of one run, on the main thread: venue, lock, bot, signals, the view, the end and its summary."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import orjson
+from loguru import logger
+
+from bot import logs
+from bot.embedded import EmbeddedVenue, ask_info, ledger_of
+from bot.errors import SettingsError
+from bot.settings import Settings, check_live, load, validated
+from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, write_json
+
+FLAT, NOT_FLAT, INTERNAL, ENDED_HALTED = 0, 5, 70, 75
+LOOK_S = 0.25
+ROOT_LEASE_NS_MAX = 5_000_000_000
+STOP_S_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """The options of `bot start`."""
+
+    config: Path | None = None
+    mode: str | None = None
+    venue: str | None = None
+    series: tuple[str, ...] = ()
+    for_s: float | None = None
+    run_dir: Path | None = None
+    seed: int | None = None
+    ui: str = "auto"
+    as_json: bool = False
+    yes: bool = False
+    debug: bool = False
+
+
+@dataclass(slots=True)
+class Signals:
+    """SIGINT and SIGTERM as a count: the first asks to stop, the second to stop without verifying."""
+
+    count: int = 0
+    name: str = ""
+    seen: threading.Event = field(default_factory=threading.Event)
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on)
+
+    def _on(self, number: int, _: FrameType | None) -> None:
+        self.count += 1
+        self.name = signal.Signals(number).name
+        self.seen.set()
+
+
+class StoppedEarly(Exception):
+    """A signal came before anything could rest at the venue."""
+
+
+def settings_of(options: StartOptions) -> tuple[Settings, dict[str, Any]]:
+    """The file's settings with the command line's words over them. Raises SettingsError."""
+    settings, raw = load(options.config)
+    words = {key: value for key, value in (("mode", options.mode), ("series", list(options.series))) if value}
+    if words:
+        raw = {**raw, "run": {**raw.get("run", {}), **words}}
+        settings = validated(raw, "command line")
+    return settings, raw
+
+
+def run(options: StartOptions) -> int:
+    """Returns the exit code of contract.md."""
+    signals = Signals()
+    signals.install()
+    settings, raw = settings_of(options)
+    mode = settings.run.mode
+    if mode == "paper":
+        raise SettingsError("paper mode is not there yet: use --mode sim or --mode live")
+    if mode == "live":
+        if options.venue or options.seed is not None:
+            raise SettingsError("--venue and --seed belong to sim mode")
+        check_live(settings, raw)
+        confirm_live(settings, options.yes)
+    with contextlib.ExitStack() as stack:
+        return _run(options, settings, signals, stack)
+
+
+def confirm_live(settings: Settings, yes: bool) -> None:
+    """A typed yes, unless --yes said it. Raises SettingsError without one."""
+    if yes:
+        return
+    limits = settings.limits
+    click.echo(
+        f"Live trading with wallet {settings.wallet.address} on {', '.join(settings.run.series)}: at most {limits.loss_max_mkt:g} USD "
+        f"a market and {limits.loss_max_day:g} USD a day may be lost.",
+        err=True,
+    )
+    try:
+        typed = click.prompt('Type "trade" to go on', err=True, default="", show_default=False) if sys.stdin.isatty() else ""
+    except click.Abort:
+        typed = ""
+    if typed.strip() != "trade":
+        raise SettingsError("live trading was not confirmed: type trade when asked, or give --yes")
+
+
+def _run(options: StartOptions, settings: Settings, signals: Signals, stack: contextlib.ExitStack) -> int:
+    mode, seed = settings.run.mode, options.seed
+    started_at = utc_text()
+    if options.venue:
+        info = ask_info(options.venue)
+        series_of_venue(settings, info)
+    run_dir = RunDir.new(options.run_dir, mode)
+    if mode == "sim" and not options.venue:
+        series = [word for name in settings.run.series for word in ("--series", name)]
+        child = EmbeddedVenue(series + (["--seed", str(seed)] if seed is not None else []), run_dir.path / "venue.log")
+        stack.callback(child.stop)
+        import bot.app  # noqa: F401  the imports cost as much as the venue's start, so they share the wait
+
+        info = child.info()
+    from bot.access import from_info, from_settings
+    from bot.app import Bot
+
+    access = from_info(info) if mode == "sim" else from_settings(settings)
+    log = logs.start(run_dir.log, access.secrets, debug=options.debug)
+    stack.callback(log.close)
+    if mode == "live":
+        state_dir = state_home() / f"{access.chain_id}-{access.funder.lower()}"
+    else:
+        state_dir = state_home() / f"sim-{access.venue_id}" if options.venue else run_dir.path
+    make_private(state_dir)
+    lock = WalletLock(state_dir)
+    lock.take(run_dir.path)
+    stack.callback(lock.release)
+    config = str(options.config.absolute()) if options.config else None
+    write_json(run_dir.card, {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)})
+    if signals.count:
+        raise SystemExit(FLAT)
+
+    bot = Bot(settings=settings, access=access, run_dir=run_dir, state_dir=state_dir, latch=Latch(state_dir))
+    bot.start()
+    stop_reason = _watch(bot, options, signals, run_dir)
+    ending = bot.stop(stop_reason, deadline_s=STOP_S_MAX, hurry=lambda: signals.count > 1)
+    summary = {
+        **bot.status.record,
+        "state": "stopped",
+        "seed": info.get("seed") if mode == "sim" else None,
+        "started_at": started_at,
+        "ended_at": utc_text(),
+        "flat_verified": ending.flat_verified,
+        "open_orders_at_exit": ending.open_orders,
+        "venue_orders_at_exit": None,
+        "violations": list(bot.status.violations),
+        "settled": bot.status.settled,
+        "reason": ending.reason,
+    }
+    if access.venue_url:
+        compare_with_ledger(summary, access.venue_url, access.funder)
+    summary["exit_code"] = exit_code(ending.flat_verified, ending.internal_failure, bot.latch.is_set(), bool(summary["violations"]))
+    write_json(run_dir.summary, summary)
+    write_json(run_dir.status, summary)
+    logger.info("ended with {}: {}", summary["exit_code"], ending.reason)
+    _report(summary, options, run_dir)
+    return int(summary["exit_code"])
+
+
+def series_of_venue(settings: Settings, info: dict[str, Any]) -> None:
+    """A venue that does not list a series would leave us waiting for ever. Raises SettingsError."""
+    missing = [name for name in settings.run.series if name not in info.get("series", settings.run.series)]
+    if missing:
+        raise SettingsError(f"the venue at {info['url']} lists {', '.join(info['series'])}, not {', '.join(missing)}: choose with --series")
+
+
+def exit_code(flat_verified: bool, internal_failure: bool, halted: bool, violated: bool) -> int:
+    """Precedence 5, 70, 75, 1, 0."""
+    if not flat_verified:
+        return NOT_FLAT
+    if internal_failure:
+        return INTERNAL
+    if halted:
+        return ENDED_HALTED
+    return 1 if violated else FLAT
+
+
+def _watch(bot: Any, options: StartOptions, signals: Signals, run_dir: RunDir) -> str:
+    """Until there is a reason to stop: a signal, the time asked for, or the root's word. Shows the view meanwhile."""
+    started = looked = time.monotonic()
+    with _view(options, run_dir) as view:
+        while True:
+            signals.seen.wait(LOOK_S)
+            now = time.monotonic()
+            suspended, looked = now - looked > 2.0, now  # the whole process was stopped: nobody's lease means anything yet
+            if view is not None:
+                view.show(bot.status.record, tuple(bot.status.fills))
+            if signals.count:
+                return f"signal {signals.name}"
+            if options.for_s is not None and now - started >= options.for_s:
+                return f"ran for {options.for_s:g} s"
+            if bot.ended.is_set():
+                return str(bot.end_reason)
+            if not suspended and time.monotonic_ns() - bot.gate.root_lease_ns > ROOT_LEASE_NS_MAX and bot.gate.root_lease_ns:
+                bot.root_lost()
+                return "the root actor stopped beating"
+
+
+@contextlib.contextmanager
+def _view(options: StartOptions, run_dir: RunDir) -> Iterator[Any]:
+    from bot.view import LiveView, PlainView
+
+    kind = options.ui
+    if kind == "auto":
+        kind = "none" if options.as_json else "rich" if sys.stderr.isatty() else "plain"
+    if kind == "none":
+        yield None
+        return
+    view = LiveView(f"clobmaker  {run_dir.path.name}") if kind == "rich" else PlainView()
+    with view as shown:
+        yield shown
+
+
+def compare_with_ledger(summary: dict[str, Any], venue_url: str, owner: str) -> None:
+    """The embedded venue's truth beside ours: orders that rest, cash and positions; a difference is a violation."""
+    ledger = ledger_of(venue_url, owner)
+    if ledger is None:
+        return
+    resting = [order["id"] for order in ledger["orders"] if order["status"] == "LIVE"]
+    summary["venue_orders_at_exit"] = len(resting)
+    held = {asset: size for asset, size in ledger["positions"].items() if size}
+    ours = {asset: size for asset, size in summary.get("positions", {}).items() if size}
+    summary["venue_ledger"] = {"cash_usd": ledger["cash_usd"], "positions": held}
+    if resting:
+        _violate(summary, "I2", f"{len(resting)} of our orders rest at the venue")
+    if held != ours:
+        _violate(summary, "I3", f"positions differ from the venue's ledger: ours {ours}, theirs {held}")
+    cash = summary.get("cash_usd")
+    if cash is None or abs(cash - ledger["cash_usd"]) > 1e-6:
+        _violate(summary, "I19", f"cash differs from the venue's ledger: ours {cash}, theirs {ledger['cash_usd']}")
+    if lost := summary.get("user_events", {}).get("lost"):
+        _violate(summary, "I5", f"{lost} user events were lost")
+
+
+def _violate(summary: dict[str, Any], invariant: str, text: str) -> None:
+    summary["violations"].append({"invariant": invariant, "text": text, "seq": None})
+
+
+def _report(summary: dict[str, Any], options: StartOptions, run_dir: RunDir) -> None:
+    if options.as_json:
+        click.echo(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS))
+        return
+    from bot.view import summary_lines
+
+    for line in summary_lines(summary):
+        click.echo(line, err=True)
+    click.echo(f"recorded in {run_dir.path}", err=True)
+    if summary["exit_code"] == NOT_FLAT:
+        click.echo(f"bot: could not verify flat: orders may rest; check with: bot cancel-all --run-dir {run_dir.path}", err=True)
