@@ -1,0 +1,380 @@
+"""The generated world around the exchange: prices, the life of windows, and the other participants, all from one seed.
+
+A pure core on a grid of 10 ms: the same seed and the same orders of others give the same events, however `step` is
+called. Knows no wire and no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from bot.errors import SettingsError
+from bot.market import Rule
+from bot.sim.exchange import Exchange, SimMarket
+from bot.sim.parameters import WorldParameters
+from bot.sim.prices import (
+    SAMPLE_MS,
+    STEP_MS,
+    BinanceQuote,
+    BinanceTrade,
+    Candle,
+    PricePath,
+    SourcePrice,
+    Twap,
+)
+from bot.sim.traders import NOISE_SETS, RICH, Crowd, Informed, Maker, Noise, Truth, delays_in_steps
+
+__all__ = [
+    "BinanceQuote",
+    "BinanceTrade",
+    "SourcePrice",
+    "Twap",
+    "World",
+    "WorldEvent",
+    "WorldParameters",
+]
+
+WorldEvent: TypeAlias = BinanceQuote | BinanceTrade | SourcePrice | Twap
+
+NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP"}
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LIVE_PERIOD_MS = (40, 80)
+EARLY_PERIOD_MS = (400, 800)
+BACKLOG_S = 60  # settlement stamps told after a late step
+TICK_FINE = 10
+TICK_CHANGE_P = 0.04
+
+
+def normal_cdf(value: float) -> float:
+    return 0.5 * math.erfc(-value * math.sqrt(0.5))
+
+
+class Series:
+    """A series "<asset>-updown-<N>m", its clock of windows, and the windows alive."""
+
+    def __init__(self, name: str, start_ms: int, aligned: bool) -> None:
+        match = re.fullmatch(r"(btc|eth|sol|xrp)-updown-([1-9]\d{0,3})m", name)
+        if match is None:
+            raise SettingsError(f"unknown series {name!r}: want <btc|eth|sol|xrp>-updown-<minutes>m")
+        self.name = name
+        self.asset = match[1]
+        self.duration_ms = int(match[2]) * 60_000
+        self.window_s = 10 if match[2] == "1" else 60
+        grid_ms = self.duration_ms if aligned else 1000
+        self.next_start_ms = (start_ms if aligned else start_ms - 5_000) // grid_ms * grid_ms
+        self.lives: list[Life] = []
+
+
+class World:
+    """Everything generated. Drives the exchange's clock for its own grid."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        seed: int,
+        series: Sequence[str],
+        start_ms: int,
+        aligned: bool,
+        parameters: WorldParameters | None = None,
+        protocol: int = 2,
+    ) -> None:
+        self.exchange = exchange
+        self.parameters = parameters = parameters or WorldParameters()
+        self.now_ms = start_ms // STEP_MS * STEP_MS
+        self.protocol = protocol
+        self._seed = str(seed)
+        self._series = [Series(name, self.now_ms, aligned) for name in dict.fromkeys(series)]
+        assets = list(dict.fromkeys(s.asset for s in self._series))
+        self.paths = {asset: PricePath(asset, seed, self.now_ms, parameters) for asset in assets}
+        # One stream for each asset and averaging window; the value is the last stamp told.
+        self._streams = {(s.asset, s.window_s): self._last_stamp_ms(s.window_s) for s in self._series}
+        self._sources = {asset: self._last_stamp_ms(60) for asset in assets}
+        self.crowd = Crowd(exchange)
+        self._informed = [
+            Informed("informed-fast", self.crowd, parameters.informed_size, parameters.informed_fast_per_s,
+                     _steps(parameters.informed_fast_delay_ms), parameters.informed_fast_margin, self._seed),
+            Informed("informed-slow", self.crowd, parameters.informed_size, parameters.informed_slow_per_s,
+                     _steps(parameters.informed_slow_delay_ms), parameters.informed_slow_margin, self._seed),
+        ]  # fmt: skip
+        self._delays = delays_in_steps(parameters)
+        for name in ("noise-1", *(i.name for i in self._informed), *self.maker_names):
+            exchange.deposit(name, RICH)
+        for one in self._series:
+            self._list_ahead(one)
+            for life in one.lives:
+                life.tell(self._streams[one.asset, one.window_s])
+                life.wake_all()
+
+    @property
+    def maker_names(self) -> list[str]:
+        return [f"maker-{n + 1}" for n in range(self.parameters.makers)]
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    def true_p(self, condition_id: str) -> float | None:
+        """True probability of Up now; None when the market is not alive."""
+        for one in self._series:
+            for life in one.lives:
+                if life.market.condition_id == condition_id:
+                    return life.truth.ago(0)
+        return None
+
+    def klines(self, symbol: str, interval: str, start_ms: int = 0, end_ms: int = 0, limit: int = 500) -> list[Candle]:
+        """Rows (open_ms, open, high, low, close) of the history kept. Raises KeyError and ValueError for nonsense."""
+        path = self.paths[symbol.lower().removesuffix("usdt")]
+        if not re.fullmatch(r"[1-9]\d?[smhd]", interval):
+            raise ValueError(f"unknown interval {interval!r}")
+        return path.candles(int(interval[:-1]) * UNITS_S[interval[-1]], start_ms, end_ms, limit)
+
+    def settlement_history(self, asset: str, window_s: int, seconds: int) -> list[tuple[int, float]]:
+        """The last told (stamp, value) pairs of a settlement stream, oldest first."""
+        last_ms = self._streams[asset, window_s]
+        stamps = range(last_ms - (seconds - 1) * 1000, last_ms + 1, 1000)
+        return [(stamp_ms, self.paths[asset].twap(stamp_ms, window_s)) for stamp_ms in stamps]
+
+    def source_history(self, asset: str, seconds: int) -> list[tuple[int, float]]:
+        """The same of the source's spot value."""
+        last_ms = self._sources[asset]
+        return [(ms, self._spot(asset, ms)) for ms in range(last_ms - (seconds - 1) * 1000, last_ms + 1, 1000)]
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def step(self, now_ms: int) -> list[WorldEvent]:
+        """Advance to now. Later than catch_up_ms: jump there instead of replaying what was missed."""
+        events: list[WorldEvent] = []
+        if now_ms - self.now_ms > self.parameters.catch_up_ms:
+            self._jump(now_ms // STEP_MS * STEP_MS, events)
+        while self.now_ms + STEP_MS <= now_ms:
+            self.now_ms += STEP_MS
+            self.exchange.step(self.now_ms)
+            for path in self.paths.values():
+                path.step()
+                path.feed(events)
+            if self.now_ms % SAMPLE_MS == 0:
+                self._tell_settlement(events)
+            for one in self._series:
+                for life in one.lives:
+                    life.step(self.now_ms)
+                self._roll(one)
+        return events
+
+    def _jump(self, now_ms: int, events: list[WorldEvent]) -> None:
+        self.exchange.step(now_ms)
+        for path in self.paths.values():
+            path.skip_to(now_ms)
+        self.now_ms = now_ms
+        for one in self._series:
+            for life in one.lives:
+                life.leave()
+        self._tell_settlement(events)
+        for one in self._series:
+            self._roll(one)
+            for life in one.lives:
+                life.resync(now_ms)
+
+    def _last_stamp_ms(self, window_s: int) -> int:
+        parameters = self.parameters
+        delay_ms = parameters.source_delay_1m_ms if window_s == 10 else parameters.source_delay_ms
+        return (self.now_ms - delay_ms) // 1000 * 1000
+
+    def _spot(self, asset: str, stamp_ms: int) -> float:
+        return round(self.paths[asset].mean_source(stamp_ms - SAMPLE_MS, stamp_ms), 8)
+
+    def _tell_settlement(self, events: list[WorldEvent]) -> None:
+        """Tell every stamp that became due: the source's spot, its means, and to the windows their strike and final."""
+        due_ms = self._last_stamp_ms(60)
+        for asset, told_ms in self._sources.items():
+            for stamp_ms in _stamps(told_ms, due_ms):
+                events.append(SourcePrice(asset=asset, value=self._spot(asset, stamp_ms), ts_ms=stamp_ms))
+            self._sources[asset] = due_ms
+        for (asset, window_s), told_ms in self._streams.items():
+            due_ms = self._last_stamp_ms(window_s)
+            if due_ms == told_ms:
+                continue
+            for stamp_ms in _stamps(told_ms, due_ms):
+                value = self.paths[asset].twap(stamp_ms, window_s)
+                events.append(Twap(asset=asset, window_s=window_s, value=value, ts_ms=stamp_ms))
+            self._streams[asset, window_s] = due_ms
+            for one in self._series:
+                if (one.asset, one.window_s) == (asset, window_s):
+                    for life in one.lives:
+                        life.tell(due_ms)
+
+    # -- windows ---------------------------------------------------------------------------------------------------
+
+    def _roll(self, one: Series) -> None:
+        """Close what ended, resolve what is due, keep the next windows listed."""
+        for life in list(one.lives):
+            market = life.market
+            if not market.closed and self.now_ms >= market.end_ms:
+                self.exchange.close(market.condition_id, self.now_ms)
+                self._list_ahead(one)
+            if (
+                market.strike is not None
+                and market.final is not None
+                and self.now_ms >= market.end_ms + self.parameters.resolve_delay_ms
+            ):
+                outcome = "up" if market.final >= market.strike else "down"
+                self.exchange.resolve(market.condition_id, outcome, self.now_ms)
+                one.lives.remove(life)
+
+    def _list_ahead(self, one: Series) -> None:
+        """List windows until the current one and the next are there; windows that passed unseen are left out."""
+        missed = (self.now_ms - one.next_start_ms) // one.duration_ms
+        one.next_start_ms += max(missed, 0) * one.duration_ms
+        while one.next_start_ms <= self.now_ms + self.parameters.listed_ahead * one.duration_ms:
+            market = self._market(one, one.next_start_ms)
+            one.next_start_ms += one.duration_ms
+            self.exchange.list_market(market, self.now_ms)
+            self.exchange.split("noise-1", market.condition_id, NOISE_SETS)
+            one.lives.append(Life(market, self))
+
+    def _market(self, one: Series, start_ms: int) -> SimMarket:
+        slug = f"{one.name}-{start_ms // 1000}"
+        minutes = one.duration_ms // 60_000
+        parameters = self.parameters
+        return SimMarket(
+            condition_id="0x" + self._digest(slug, "condition"),
+            slug=slug,
+            series=one.name,
+            asset=one.asset,
+            question=f"{NAMES[one.asset]} Up or Down - {minutes} minutes from {start_ms // 1000}",
+            up_token=str(int(self._digest(slug, "up"), 16)),
+            down_token=str(int(self._digest(slug, "down"), 16)),
+            version=self.protocol,
+            rule=Rule.TWAP,
+            window_s=one.window_s,
+            start_ms=start_ms,
+            end_ms=start_ms + one.duration_ms,
+            listed_ms=self.now_ms,
+            fee_rate=parameters.fee_rate,
+            rebate_rate=parameters.rebate_rate,
+            taker_delay_ms=parameters.taker_delay_ms,
+        )
+
+    def _digest(self, slug: str, what: str) -> str:
+        return hashlib.sha256(f"{self._seed}:{slug}:{what}".encode()).hexdigest()
+
+    def makers_of(self, market: SimMarket) -> list[Maker]:
+        pairs = zip(self.maker_names, self._delays, strict=True)
+        return [Maker(name, market, self.crowd, self.parameters, delay, self._seed) for name, delay in pairs]
+
+    def noise_of(self, market: SimMarket) -> Noise:
+        return Noise(market, self.crowd, self.parameters, self._seed, self.now_ms)
+
+    def informed(self) -> list[Informed]:
+        return self._informed
+
+
+class Life:
+    """One window: its true p, and the participants in it."""
+
+    def __init__(self, market: SimMarket, world: World) -> None:
+        self.market = market
+        self._world = world
+        self._path = world.paths[market.asset]
+        self._lag_ms = world.parameters.twap_lag_ms
+        self._strike: float | None = None  # known to the generator as soon as its averaging ended
+        self._tick_changed = False
+        self.truth = Truth(self.fair(world.now_ms))
+        self.makers = world.makers_of(market)
+        self.noise = world.noise_of(market)
+
+    def tell(self, told_ms: int) -> None:
+        """The settlement stream reached a stamp: strike and final appear."""
+        market, path = self.market, self._path
+        if market.strike is None and told_ms >= market.start_ms:
+            market.strike = path.twap(market.start_ms, market.window_s)
+        if market.final is None and told_ms >= market.end_ms:
+            market.final = path.twap(market.end_ms, market.window_s)
+
+    def step(self, now_ms: int) -> None:
+        market = self.market
+        if market.closed:
+            return
+        live = now_ms >= market.start_ms
+        if live or now_ms % SAMPLE_MS == 0:
+            self.truth.put(self.fair(now_ms))
+        if now_ms >= market.end_ms - self._world.parameters.maker_leaves_ms:
+            if self.makers:
+                self.leave()
+                self.makers = []
+        else:
+            if live and self._world.parameters.tick_changes and not self._tick_changed:
+                self._change_tick(now_ms)
+            self._wake(now_ms, live)
+        if live:
+            for informed in self._world.informed():
+                informed.look(market, self.truth, now_ms)
+        if now_ms >= self.noise.next_ms:
+            self.noise.arrive(now_ms, quiet=not live)
+
+    def _wake(self, now_ms: int, live: bool) -> None:
+        for maker in self.makers:
+            if now_ms >= maker.next_ms:
+                steps = maker.delay_steps if live else 0
+                maker.wake(self.truth.ago(steps), now_ms, LIVE_PERIOD_MS if live else EARLY_PERIOD_MS)
+
+    def wake_all(self) -> None:
+        """The book exists from the first moment."""
+        for maker in self.makers:
+            maker.wake(self.truth.ago(0), self._world.now_ms, LIVE_PERIOD_MS)
+
+    def leave(self) -> None:
+        for maker in self.makers:
+            maker.leave(self._world.now_ms)
+
+    def resync(self, now_ms: int) -> None:
+        self.truth.fill(self.fair(now_ms))
+        self.noise.restart(now_ms)
+        if not self.market.closed and now_ms < self.market.end_ms - self._world.parameters.maker_leaves_ms:
+            self.wake_all()
+
+    def _change_tick(self, now_ms: int) -> None:
+        bid, ask = self._world.exchange.best(self.market.condition_id)
+        if bid and ask and not TICK_CHANGE_P * 20_000 <= bid + ask <= (1 - TICK_CHANGE_P) * 20_000:
+            self._tick_changed = True
+            self._world.exchange.change_tick(self.market.condition_id, TICK_FINE, now_ms)
+
+    # -- true p ----------------------------------------------------------------------------------------------------
+
+    def fair(self, now_ms: int) -> float:
+        """P(final mean >= strike mean) given the path so far: log of a mean taken for the mean of logs."""
+        market, path, w = self.market, self._path, float(self.market.window_s)
+        begin_s = (market.start_ms - self._lag_ms - now_ms) / 1000.0
+        tau = (market.end_ms - self._lag_ms - now_ms) / 1000.0
+        if begin_s >= w:
+            return 0.5
+        if begin_s > 0.0:
+            edge = (w - begin_s) / w * (path.log_source - self._log_mean(market.start_ms, w))
+            u = begin_s
+            scale = u - u * u / w + u**3 / (3 * w * w) + (tau - u) - 2 * w / 3
+            return normal_cdf(edge / math.sqrt(path.variance(tau) * scale))
+        if self._strike is None:
+            self._strike = path.twap(market.start_ms, market.window_s)
+        if tau <= 0.0:
+            return 1.0 if path.twap(market.end_ms, market.window_s) >= self._strike else 0.0
+        if tau >= w:
+            edge, scale = path.log_source, tau - 2 * w / 3
+        else:
+            mean = self._log_mean(market.end_ms, w)
+            edge, scale = ((w - tau) * mean + tau * path.log_source) / w, tau**3 / (3 * w * w)
+        return normal_cdf((edge - math.log(self._strike)) / math.sqrt(path.variance(tau) * scale))
+
+    def _log_mean(self, stamp_ms: int, w: float) -> float:
+        """Log of the source's mean over the elapsed part of an averaging window."""
+        end_ms = stamp_ms - self._lag_ms
+        return math.log(self._path.mean_source(end_ms - round(w * 1000), end_ms))
+
+
+def _steps(delay_ms: tuple[float, float]) -> tuple[int, int]:
+    return round(delay_ms[0] / STEP_MS), round(delay_ms[1] / STEP_MS)
+
+
+def _stamps(told_ms: int, due_ms: int) -> range:
+    return range(max(told_ms, due_ms - BACKLOG_S * 1000) + 1000, due_ms + 1, 1000)

@@ -1,0 +1,236 @@
+"""The other participants of a generated market: competing makers, takers who know, takers who do not.
+
+They trade through the exchange like anyone, with orders that need no signature, and are simply rich. Each sees the true
+probability only as late as it is told here. Knows no wire and no clock.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+from bot.messages import Side
+from bot.sim.exchange import Exchange, SimMarket, Submit
+from bot.sim.parameters import WorldParameters
+from bot.units import LOT, PX_ONE, QTY_ONE, USD_ONE, Px, Qty
+
+RICH = 10_000_000 * USD_ONE
+NOISE_SETS = 1_000_000 * QTY_ONE
+RING = 64  # steps of true p that are remembered
+
+
+class Crowd:
+    """Makes order ids and sends orders in Up terms: a bid buys Up, an offer buys Down (or sells what is held)."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._count = 0
+
+    def send(
+        self,
+        owner: str,
+        market: SimMarket,
+        side: Side,
+        px: Px,
+        qty: Qty,
+        now_ms: int,
+        *,
+        order_type: str = "FAK",
+        sell: bool = False,
+    ) -> str:
+        """The order's id, or "" when it was refused. `sell` takes the same side of the book by selling."""
+        self._count += 1
+        order_id = f"{owner}-{self._count}"
+        up = (side is Side.BUY) != sell
+        reply = self.exchange.submit(
+            Submit(
+                order_id=order_id,
+                owner=owner,
+                api_key="",
+                token=market.up_token if up else market.down_token,
+                side=Side.SELL if sell else Side.BUY,
+                px=px if up else PX_ONE - px,
+                qty=qty,
+                order_type=order_type,
+                post_only=order_type == "GTC",
+            ),
+            now_ms,
+        )
+        return order_id if reply.status else ""
+
+
+class Truth:
+    """True p of one market, remembered for as long as the slowest participant looks back."""
+
+    def __init__(self, p: float) -> None:
+        self._ring = [p] * RING
+        self._last = 0
+
+    def put(self, p: float) -> None:
+        self._last = (self._last + 1) % RING
+        self._ring[self._last] = p
+
+    def fill(self, p: float) -> None:
+        self._ring = [p] * RING
+
+    def ago(self, steps: int) -> float:
+        return self._ring[(self._last - min(steps, RING - 1)) % RING]
+
+
+class Maker:
+    """One competing maker in one market: a ladder on each side of the p it sees, moved only when it must."""
+
+    def __init__(
+        self, name: str, market: SimMarket, crowd: Crowd, parameters: WorldParameters, delay_steps: int, seed: str
+    ) -> None:
+        self.name = name
+        self.delay_steps = delay_steps
+        self.next_ms = 0
+        self._market = market
+        self._crowd = crowd
+        self._parameters = parameters
+        self._rng = random.Random(f"{seed}:{name}:{market.slug}")
+        self._scale = parameters.depth_1m if market.series.endswith("-1m") else 1.0
+        self._half_px = parameters.maker_half_spread * PX_ONE * self._rng.uniform(0.6, 1.4)
+        self._tops: dict[Side, Px] = {Side.BUY: 0, Side.SELL: 0}
+        self._resting: dict[Side, dict[Px, tuple[str, Qty]]] = {Side.BUY: {}, Side.SELL: {}}
+
+    def wake(self, p: float, now_ms: int, period_ms: tuple[int, int]) -> None:
+        """Look at p, cancel what is no longer wanted on either side, then place what is missing."""
+        self.next_ms = now_ms + self._rng.randint(*period_ms)
+        half = self._half_px
+        if self._market.end_ms - now_ms < self._parameters.maker_late_s * 1000:
+            half *= self._parameters.maker_late_widening
+        step = self._step()
+        self._drop_strays(Side.BUY, self._top(Side.BUY, p * PX_ONE - half, step), step, now_ms)
+        self._drop_strays(Side.SELL, self._top(Side.SELL, p * PX_ONE + half, step), step, now_ms)
+        best_bid, best_ask = self._crowd.exchange.best(self._market.condition_id)
+        tick = self._market.tick
+        self._place(Side.BUY, min(self._tops[Side.BUY], (best_ask or PX_ONE) - tick), step, now_ms)
+        self._place(Side.SELL, max(self._tops[Side.SELL], best_bid + tick), step, now_ms)
+
+    def leave(self, now_ms: int) -> None:
+        self._crowd.exchange.cancel_market(self.name, self._market.condition_id, now_ms=now_ms)
+        for resting in self._resting.values():
+            resting.clear()
+
+    def _step(self) -> Px:
+        """Distance of levels: a tick of the coarse grid, two of a finer one."""
+        return self._market.tick if self._market.tick >= 100 else 2 * self._market.tick
+
+    def _top(self, side: Side, wish: float, step: Px) -> Px:
+        """The best price of a side, rounded outward; kept while p moves less than a third of a step past it."""
+        old, sign = self._tops[side], 1 if side is Side.BUY else -1
+        if not -0.15 * step <= sign * (wish - old) < 1.15 * step:
+            self._tops[side] = sign * math.floor(sign * wish / step) * step
+        return self._tops[side]
+
+    def _drop_strays(self, side: Side, top: Px, step: Px, now_ms: int) -> None:
+        resting, sign = self._resting[side], 1 if side is Side.BUY else -1
+        far = (self._parameters.maker_levels + 1) * step
+        stray: list[str] = []
+        for px, (order_id, shown) in list(resting.items()):
+            order = self._crowd.exchange.order(order_id)
+            if order is None or not 0 <= sign * (top - px) <= far or order.leaves * 10 < shown * 6:
+                del resting[px]
+                if order is not None:
+                    stray.append(order_id)
+        if stray:
+            self._crowd.exchange.cancel(self.name, stray, now_ms)
+
+    def _place(self, side: Side, top: Px, step: Px, now_ms: int) -> None:
+        resting, sign, market = self._resting[side], 1 if side is Side.BUY else -1, self._market
+        for number in range(self._parameters.maker_levels):
+            px = top - sign * number * step
+            if px in resting or not market.tick <= px <= PX_ONE - market.tick:
+                continue
+            shares = self._parameters.maker_level_size * self._scale * math.exp(self._rng.gauss(0.0, 0.6))
+            qty = max(round(shares) * QTY_ONE, market.min_qty)
+            order_id = self._crowd.send(self.name, market, side, px, qty, now_ms, order_type="GTC")
+            if order_id:
+                resting[px] = (order_id, qty)
+
+
+class Informed:
+    """A taker who sees true p late and takes the best quote, anybody's, while that pays for the fee and a margin."""
+
+    def __init__(
+        self, name: str, crowd: Crowd, size: float, per_s: float, delay_steps: tuple[int, int], margin: float, seed: str
+    ) -> None:
+        self.name = name
+        self._crowd = crowd
+        self._size = size
+        self._chance = -math.expm1(-per_s * 0.01)  # in one step of 10 ms
+        self._delay_steps = delay_steps
+        self._margin = margin
+        self._rng = random.Random(f"{seed}:{name}")
+        self._delay = delay_steps[0]
+
+    def look(self, market: SimMarket, truth: Truth, now_ms: int) -> None:
+        bid, ask = self._crowd.exchange.best(market.condition_id)
+        p = truth.ago(self._delay)
+        if ask and p * PX_ONE > ask + self._hurdle(ask, market.fee_rate):
+            self._take(market, Side.BUY, ask, now_ms)
+        elif bid and p * PX_ONE < bid - self._hurdle(bid, market.fee_rate):
+            self._take(market, Side.SELL, bid, now_ms)
+
+    def _hurdle(self, px: Px, fee_rate: float) -> float:
+        return fee_rate * px * (PX_ONE - px) / PX_ONE + self._margin * PX_ONE
+
+    def _take(self, market: SimMarket, side: Side, px: Px, now_ms: int) -> None:
+        if self._rng.random() >= self._chance:
+            return
+        qty = round(self._rng.expovariate(1.0 / self._size) * 100) * LOT + market.min_qty
+        self._crowd.send(self.name, market, side, px, qty, now_ms)
+        self._delay = self._rng.randint(*self._delay_steps)
+
+
+class Noise:
+    """Takers without a view: Poisson arrivals, a side that persists a little, now and then a sweep of several levels."""
+
+    def __init__(self, market: SimMarket, crowd: Crowd, parameters: WorldParameters, seed: str, now_ms: int) -> None:
+        self.name = "noise-1"
+        self._market = market
+        self._crowd = crowd
+        self._parameters = parameters
+        self._rng = random.Random(f"{seed}:noise:{market.slug}")
+        self._lean = Side.BUY
+        self._lean_until_ms = 0
+        self.restart(now_ms)
+
+    def restart(self, now_ms: int) -> None:
+        rate = self._parameters.noise_per_s
+        self.next_ms = now_ms + round(self._rng.expovariate(rate) * 1000) if rate else 1 << 62
+
+    def arrive(self, now_ms: int, quiet: bool) -> None:
+        """One arrival; in a market whose window has not begun most of them stay away."""
+        parameters, rng, market = self._parameters, self._rng, self._market
+        self.restart(now_ms)
+        if quiet and rng.random() < 0.95:
+            return
+        if now_ms >= self._lean_until_ms:
+            self._lean = rng.choice((Side.BUY, Side.SELL))
+            self._lean_until_ms = now_ms + round(parameters.noise_persistence_s * 1000)
+        leaning = rng.random() < 0.5 + parameters.noise_persistence / 2
+        other = Side.SELL if self._lean is Side.BUY else Side.BUY
+        side = self._lean if leaning else other
+        sweep = rng.random() < parameters.sweep_share
+        shares = rng.expovariate(1.0 / parameters.noise_size) * (
+            rng.uniform(*parameters.sweep_factor) if sweep else 1.0
+        )
+        tolerance = (parameters.sweep_tolerance_ticks if sweep else parameters.noise_tolerance_ticks) * market.tick
+        sell = rng.random() < parameters.noise_sells
+        bid, ask = self._crowd.exchange.best(market.condition_id)
+        if not (ask if side is Side.BUY else bid):
+            return
+        px = min(ask + tolerance, PX_ONE - market.tick) if side is Side.BUY else max(bid - tolerance, market.tick)
+        qty = round(shares * 100) * LOT + market.min_qty
+        self._crowd.send(self.name, market, side, px, qty, now_ms, sell=sell)
+
+
+def delays_in_steps(parameters: WorldParameters) -> list[int]:
+    """Each maker's delay, spread evenly in log time."""
+    low, high, count = parameters.maker_delay_ms_min, parameters.maker_delay_ms_max, parameters.makers
+    spread: Callable[[int], float] = lambda n: (high / low) ** (n / max(count - 1, 1))  # noqa: E731
+    return [round(low * spread(n) / 10) for n in range(count)]
