@@ -1,0 +1,58 @@
+"""What the four feeds share: the part of a conversation that every stream has, with defaults. Knows no socket."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from bot.messages import FeedStatus, Message
+from bot.units import Ns
+
+
+class Conversation:
+    """A bot.ports.FeedProtocol with a voice of its own: what is put in `outbox` is sent after the current frame.
+
+    All methods are called by the Reader's thread, except `bootstrap`, during which the Reader calls nothing else that
+    touches what `bootstrap` touches.
+    """
+
+    name: str
+    ping_text: str | None = None
+    ping_every_s = 4.0  # two lost answers before the silence below
+    silence_max_s = 10.0
+    message_bytes_max = 8 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self.outbox: deque[str] = deque()
+
+    def url(self) -> str:
+        """Asked before each attempt; an empty text means that there is nothing to listen to yet."""
+        raise NotImplementedError
+
+    def opening(self) -> list[str]:
+        return []
+
+    def decode(self, frame: bytes, now_ns: Ns) -> list[Message]:
+        raise NotImplementedError
+
+    def connected(self, now_ns: Ns) -> list[Message]:
+        return [FeedStatus(feed=self.name, connected=True, now_ns=now_ns)]
+
+    def lost(self, reason: str, now_ns: Ns) -> list[Message]:
+        return [FeedStatus(feed=self.name, connected=False, text=reason, now_ns=now_ns)]
+
+    def command(self, message: Message) -> list[str]:
+        return []
+
+    def stale(self, now_ns: Ns) -> str | None:
+        return None
+
+    def bootstrap(self) -> None:
+        """Blocking preparation before a connection is made, on the thread that connects."""
+
+    def rotate(self, now_ns: Ns) -> bool:
+        """True once when a second connection should be made and, when it is fresh, take over from this one."""
+        return False
+
+    def counters(self) -> dict[str, int]:
+        """What this feed counts, for the status record."""
+        return {}

@@ -1,0 +1,322 @@
+"""Polymarket's market channel: books, prints, tick changes and resolutions of the markets we are told to follow.
+
+Frames change the books of bot.book and the caches; actors hear only of a new top, a new tick and a resolution. What
+cannot be read is skipped and counted, for a book can be asked for again. Knows no order of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from bot.book import MarketBook
+from bot.caches import BookCache, Caches
+from bot.errors import FrameError
+from bot.market import Market
+from bot.messages import MarketDropped, MarketListed, MarketResolved, Message, Nudge, TickSizeChange
+from bot.units import NS_PER_S, PX_ONE, Ns, Px, Qty
+from bot.venues.conversation import Conversation
+from bot.venues.decimals import fast_px, fast_qty
+
+SNAPSHOT_NS_MAX: Ns = 3 * NS_PER_S  # from a subscription to its book
+QUIET_NS_MAX: Ns = 10 * NS_PER_S  # of a token of a short market that is under way
+QUIET_LONG_NS_MAX: Ns = 60 * NS_PER_S  # of one of hours: a quiet book alone is not stale
+LONG_S = 3600
+ASK_EVERY_NS: Ns = NS_PER_S  # for one market, however many frames are damaged
+ASKS_MAX = 3  # of one market again, before a new connection
+DOUBLINGS_MAX = 5  # of the patience with a market for which new connections did not help
+
+
+class Followed:
+    """One market we follow: its book, its cache, and how often we had to ask again."""
+
+    def __init__(self, market: Market, cache: BookCache, now_ns: Ns) -> None:
+        self.market = market
+        self.book = MarketBook(market)
+        self.cache = cache
+        self.asked_ns = now_ns
+        self.asks = 0
+        self.renewals = 0
+        self.tick_told = False  # on this connection, by an event of its own
+
+    def tokens(self) -> tuple[str, str]:
+        return self.market.up_token, self.market.down_token
+
+
+class MarketFeed(Conversation):
+    """Invariant: a cache's book is None unless a snapshot came on the current subscription and nothing speaks against it.
+
+    `utc` turns monotonic into wall-clock time: a market that is over may be silent.
+    """
+
+    name = "market"
+    ping_text = "PING"
+
+    def __init__(self, *, url: str, caches: Caches, clock: Callable[[], Ns], utc: Callable[[Ns], Ns]) -> None:
+        super().__init__()
+        self._url = url
+        self._caches = caches
+        self._clock = clock
+        self._utc = utc
+        self._markets: dict[str, Followed] = {}
+        self._tokens: dict[str, tuple[Followed, bool]] = {}  # by token: its market, and whether it is Up
+        self.events = 0
+        self.skipped = 0
+        self.malformed = 0
+        self.resyncs = 0
+
+    # -- conversation ----------------------------------------------------------------------------------------------
+
+    def url(self) -> str:
+        return self._url if self._markets else ""
+
+    def opening(self) -> list[str]:
+        self._drop_books(self._markets.values())
+        for followed in self._markets.values():
+            followed.tick_told = False
+        first = {"assets_ids": list(self._tokens), "type": "market", "custom_feature_enabled": True}
+        return [orjson.dumps(first | {"initial_dump": True}).decode()]
+
+    def lost(self, reason: str, now_ns: Ns) -> list[Message]:
+        self._drop_books(self._markets.values())
+        return super().lost(reason, now_ns)
+
+    def command(self, message: Message) -> list[str]:
+        match message:
+            case MarketListed(market=market) if market.symbol not in self._markets:
+                followed = Followed(market, self._caches.book_of(market.symbol), self._clock())
+                self._markets[market.symbol] = followed
+                self._tokens[market.up_token] = (followed, True)
+                self._tokens[market.down_token] = (followed, False)
+                return [_operation("subscribe", followed)]
+            case MarketDropped(symbol=symbol) if symbol in self._markets:
+                followed = self._markets.pop(symbol)
+                for token in followed.tokens():
+                    del self._tokens[token]
+                self._caches.books.pop(symbol, None)
+                return [_operation("unsubscribe", followed)]
+        return []
+
+    def stale(self, now_ns: Ns) -> str | None:
+        """Asks again for books that are missing, silent or not to be believed; in vain three times: a new connection."""
+        utc = self._utc(now_ns)
+        for followed in self._markets.values():
+            if utc >= followed.market.end_utc_ns:
+                continue
+            reason = self._trouble(followed, now_ns, utc)
+            if reason is None:
+                continue
+            if followed.asks >= ASKS_MAX:
+                followed.asks = 0
+                followed.renewals = min(followed.renewals + 1, DOUBLINGS_MAX)
+                return f"{followed.market.slug}: {reason}"
+            self._resync(followed, now_ns, drop=reason.endswith("book"))
+        return None
+
+    def _trouble(self, followed: Followed, now_ns: Ns, utc: Ns) -> str | None:
+        book, market = followed.book, followed.market
+        fault = book.fault(now_ns)
+        if fault is not None:
+            return fault
+        waited_ns = now_ns - followed.asked_ns
+        patience = 1 << followed.renewals
+        if not (book.up.ready and book.down.ready):
+            return "no snapshot" if waited_ns > SNAPSHOT_NS_MAX * patience else None
+        quiet_ns = QUIET_LONG_NS_MAX if market.duration_s >= LONG_S else QUIET_NS_MAX
+        heard_ns = min(book.up.frame_ns, book.down.frame_ns)
+        if utc >= market.start_utc_ns and min(now_ns - heard_ns, waited_ns) > quiet_ns * patience:
+            return "silent token"
+        return None
+
+    def _resync(self, followed: Followed, now_ns: Ns, drop: bool = True) -> None:
+        """Only a new subscription brings a snapshot."""
+        self.resyncs += 1
+        followed.asks += 1
+        followed.asked_ns = now_ns
+        if drop:
+            self._drop_books([followed])
+        self.outbox.append(_operation("unsubscribe", followed))
+        self.outbox.append(_operation("subscribe", followed))
+
+    def _drop_books(self, markets: Iterable[Followed]) -> None:
+        now_ns = self._clock()
+        for followed in markets:
+            followed.book.drop()
+            followed.cache.latest = None
+            followed.asked_ns = now_ns
+
+    def counters(self) -> dict[str, int]:
+        return {
+            "events": self.events,
+            "skipped": self.skipped,
+            "malformed": self.malformed,
+            "resyncs": self.resyncs,
+        }
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    def decode(self, frame: bytes, now_ns: Ns) -> list[Message]:
+        """One object or an array of them. Raises FrameError for text that is neither JSON nor the answer to a ping."""
+        self._caches.market_frame_ns = now_ns
+        if frame == b"PONG":
+            return []
+        if frame[:1] not in (b"{", b"["):
+            raise FrameError(f"the venue said {frame[:80]!r}")
+        try:
+            body = orjson.loads(frame)
+        except ValueError:
+            self._forget(now_ns)
+            return []
+        told: list[Message] = []
+        for event in body if isinstance(body, list) else (body,):
+            self.events += 1
+            try:
+                kind = event["event_type"]
+                if kind == "price_change":
+                    self._changes(event, now_ns, told)
+                elif kind == "book":
+                    self._book(event, now_ns, told)
+                elif kind == "last_trade_price":
+                    self._print(event, now_ns)
+                elif kind == "tick_size_change":
+                    found = self._tokens.get(event["asset_id"])
+                    if found is not None:
+                        found[0].tick_told = True
+                        self._tick(found[0], fast_px(event["new_tick_size"]), now_ns, told)
+                elif kind == "market_resolved":
+                    self._resolved(event, told)
+                elif kind not in ("best_bid_ask", "new_market"):
+                    self.skipped += 1
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                self.skipped += 1
+        return told
+
+    def _forget(self, now_ns: Ns) -> None:
+        """A frame that cannot be read may have held anything: all books are asked for again."""
+        self.malformed += 1
+        for followed in self._markets.values():
+            if now_ns - followed.asked_ns > ASK_EVERY_NS:
+                self._resync(followed, now_ns)
+            else:
+                followed.book.drop()
+                followed.cache.latest = None
+
+    def _changes(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
+        touched: list[tuple[Followed, bool, dict[str, Any]]] = []
+        known: tuple[Followed, bool] | None
+        last: Followed | None = None
+        for change in event["price_changes"]:
+            known = self._tokens.get(change["asset_id"])
+            if known is None:
+                continue
+            try:
+                side = change["side"]
+                if side != "BUY" and side != "SELL":
+                    raise ValueError(f"side {side!r}")
+                known[0].book.change(
+                    known[1], side == "BUY", _book_px(change["price"]), _book_qty(change["size"]), now_ns
+                )
+            except (KeyError, TypeError, ValueError, OverflowError):
+                self.skipped += 1
+                continue
+            if known[0] is last:
+                touched[-1] = (last, known[1], change)
+            else:
+                last = known[0]
+                touched.append((last, known[1], change))
+        for followed, up, change in touched:
+            self._publish(followed, now_ns, told, _says(up, change))
+
+    def _book(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
+        found = self._tokens.get(event["asset_id"])
+        if found is None:
+            return
+        followed, up = found
+        bids, asks = list(_levels(event["bids"])), list(_levels(event["asks"]))
+        tick = event.get("tick_size")
+        # A change missed while we were away shows here; after an event of its own, a snapshot may be the older one.
+        if tick and not followed.tick_told:
+            self._tick(followed, fast_px(tick), now_ns, told)
+        followed.book.snapshot(up, bids, asks, now_ns)
+        if followed.book.up.ready and followed.book.down.ready:
+            followed.asks = followed.renewals = 0
+        self._publish(followed, now_ns, told)
+
+    def _publish(
+        self,
+        followed: Followed,
+        now_ns: Ns,
+        told: list[Message],
+        says: tuple[bool, Px | None, Px | None] | None = None,
+    ) -> None:
+        book = followed.book
+        if book.refresh(now_ns, says):
+            told.append(Nudge(cause_ns=now_ns))
+        followed.cache.latest = book.view
+
+    def _print(self, event: dict[str, Any], now_ns: Ns) -> None:
+        found = self._tokens.get(event["asset_id"])
+        if found is not None:
+            px = _book_px(event["price"])
+            found[0].cache.last_trade = (px if found[1] else PX_ONE - px, _book_qty(event["size"]), now_ns)
+
+    def _tick(self, followed: Followed, tick: Px, now_ns: Ns, told: list[Message]) -> None:
+        """A new grid drops both ladders; the venue tells it for each token, we tell it once."""
+        if tick <= 0:
+            raise ValueError("tick of zero")
+        if followed.book.change_tick(tick):
+            followed.cache.latest = None
+            followed.asked_ns = now_ns
+            told.append(TickSizeChange(symbol=followed.market.symbol, tick=tick))
+
+    def _resolved(self, event: dict[str, Any], told: list[Message]) -> None:
+        followed = self._markets.get(event["market"])
+        if followed is None:
+            return
+        market = followed.market
+        winner = event.get("winning_asset_id")
+        if winner not in followed.tokens():
+            outcome = str(event["winning_outcome"]).lower()
+            winner = {
+                "up": market.up_token,
+                "yes": market.up_token,
+                "down": market.down_token,
+                "no": market.down_token,
+            }[outcome]
+        told.append(MarketResolved(symbol=market.symbol, winning_asset_id=winner))
+
+
+def _operation(word: str, followed: Followed) -> str:
+    body: dict[str, Any] = {"operation": word, "assets_ids": list(followed.tokens())}
+    if word == "subscribe":
+        body["custom_feature_enabled"] = True
+    return orjson.dumps(body).decode()
+
+
+def _book_px(text: str) -> Px:
+    px = fast_px(text)
+    if not 0 < px < PX_ONE:
+        raise ValueError(f"price {text!r}")
+    return px
+
+
+def _book_qty(text: str) -> Qty:
+    qty = fast_qty(text)
+    if qty < 0:
+        raise ValueError(f"size {text!r}")
+    return qty
+
+
+def _levels(rows: Iterable[dict[str, str]]) -> Iterator[tuple[Px, Qty]]:
+    return ((_book_px(row["price"]), _book_qty(row["size"])) for row in rows)
+
+
+def _says(up: bool, change: dict[str, Any]) -> tuple[bool, Px | None, Px | None] | None:
+    """The top the frame tells for a token after its last change; an empty side is told as 0 or 1, or not at all."""
+    bid, ask = change.get("best_bid"), change.get("best_ask")
+    if not bid or not ask:
+        return None
+    bid_px, ask_px = fast_px(bid), fast_px(ask)
+    return up, bid_px if bid_px > 0 else None, ask_px if 0 < ask_px < PX_ONE else None

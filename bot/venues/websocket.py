@@ -1,0 +1,473 @@
+"""One WebSocket connection at a time, kept alive: connect, read, ping, notice silence, reconnect.
+
+websocket-client makes the connection and sends; frames are taken apart by frames.FrameBuffer. What they mean is the
+conversation's business, and where its messages go the owner's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import websocket
+
+from bot.errors import BotError, FrameError
+from bot.messages import Message
+from bot.ports import Clock
+from bot.units import NS_PER_S, Ns
+from bot.venues.conversation import Conversation
+from bot.venues.frames import BINARY, CLOSE, PING, FrameBuffer, TooBig
+
+CONNECT_TIMEOUT_S = 5.0  # for each blocking step
+CONNECT_DEADLINE_NS: Ns = 10 * NS_PER_S  # for all of them, once there is a socket
+SEND_TIMEOUT_S = 1.0  # below the 2 s after which a thread counts as hung
+SLICE_S = 0.25  # longest wait of the loop
+LOOK_NS: Ns = NS_PER_S  # how often the conversation is asked whether it is stale
+BACKOFF_S = 0.5
+BACKOFF_S_MAX = 30.0
+HEALTHY_NS: Ns = 60 * NS_PER_S  # a connection that lived this long ends a row of failures
+READ_BYTES = 65_536
+RENEWAL_NS: Ns = 10 * NS_PER_S  # between two tries at a planned second connection
+YIELD_EVERY = 32  # frames of a backlog between two chances for other threads
+
+
+class Attempt(threading.Thread):
+    """One try at connecting. A thread of its own: looking up a name has no deadline, and the Reader must stay alive.
+
+    `fault` is an error of ours, `refused` what the network or the venue did.
+    """
+
+    def __init__(self, conversation: Conversation, url: str, wake: Callable[[], None], prepare: bool) -> None:
+        super().__init__(name=f"connect-{conversation.name}", daemon=True)
+        self._conversation = conversation
+        self._url = url
+        self._wake = wake
+        self._prepare = prepare
+        self._given_up = threading.Event()
+        self.ended = threading.Event()
+        self.refused = ""
+        self.fault: BaseException | None = None
+        self.ws = websocket.WebSocket(sockopt=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),), skip_utf8_validation=True)
+
+    def run(self) -> None:
+        try:
+            if self._prepare:
+                self._conversation.bootstrap()
+            self._connect()
+        except BotError as error:
+            self.refused = str(error)
+        except BaseException as error:  # noqa: BLE001 - kept for the Reader, which dies of it
+            self.fault = error
+        finally:
+            self.ended.set()
+            if self._given_up.is_set():
+                self.ws.shutdown()
+            self._wake()
+
+    def _connect(self) -> None:
+        try:
+            self.ws.connect(
+                self._url, timeout=CONNECT_TIMEOUT_S, suppress_origin=True, header=["User-Agent: clobmaker"]
+            )
+        except Exception as error:  # noqa: BLE001 - a server can answer a handshake with anything
+            self.refused = f"{type(error).__name__}: {str(error)[:200]}"
+
+    def cut(self) -> None:
+        """End the handshake that takes too long."""
+        sock = self.ws.sock
+        if sock is not None:
+            _shut(sock)
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more: whatever comes of it is closed."""
+        self._given_up.set()
+        if self.ended.is_set():
+            self.ws.shutdown()
+
+
+class Link:
+    """An open connection: its socket, and the frames read so far."""
+
+    def __init__(self, ws: websocket.WebSocket, bytes_max: int) -> None:
+        self._ws = ws
+        self.sock: socket.socket = ws.sock
+        self.sock.settimeout(SEND_TIMEOUT_S)
+        self.fd = self.sock.fileno()
+        self.frames = FrameBuffer(bytes_max)
+        self.spoken = False
+
+    def send(self, text: str) -> None:
+        self._ws.send(text)
+        self.spoken = True
+
+    def pong(self, payload: bytes) -> None:
+        self._ws.pong(payload)
+
+    def pending(self) -> bool:
+        """Bytes that TLS decrypted already, which no poll will announce."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def read(self) -> bytes | None:
+        """What has come; empty at the end of the stream; None when a TLS record is not complete yet."""
+        try:
+            return self.sock.recv(READ_BYTES)
+        except (TimeoutError, ssl.SSLWantReadError):
+            return None
+
+    def close(self, code: int = 1000) -> None:
+        try:
+            self._ws.send_close(code)
+        except (OSError, ValueError, websocket.WebSocketException):
+            pass  # it is closed for good below
+        finally:
+            self._ws.shutdown()
+
+
+class Reader(threading.Thread):
+    """Reads one stream for ever. Dies only of an error of ours, kept in `error`, or by `stop`.
+
+    `stamp_ns` moves at least twice a second while the loop is alive, connected or not.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        deliver: Callable[[list[Message]], None],
+        *,
+        clock: Clock = time.monotonic_ns,
+        jitter: Callable[[], float] = random.random,
+        on_frame: Callable[[Ns], None] | None = None,
+    ) -> None:
+        super().__init__(name=f"reader-{conversation.name}", daemon=True)
+        self.conversation = conversation
+        self._deliver = deliver
+        self._clock = clock
+        self._jitter = jitter
+        self._on_frame = on_frame
+        self._stopping = threading.Event()
+        self._inbox: deque[Message | str] = deque()
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._link: Link | None = None
+        self._spare: Attempt | None = None
+        self._heir: Link | None = None
+        self._failures = 0
+        self._since_ns: Ns = 0
+        self._look_ns: Ns = 0
+        self._ping_ns: Ns = 0
+        self._renewal_due = False
+        self._renewal_ns: Ns = 0
+        self.error: BaseException | None = None
+        self.connected = False
+        self.reason = ""  # why the last connection or attempt ended
+        self.stamp_ns: Ns = clock()
+        self.last_frame_ns: Ns = 0
+        self.messages = 0
+        self.connections = 0
+
+    @property
+    def reconnects(self) -> int:
+        """Connections after the first; planned renewals do not count."""
+        return max(0, self.connections - 1)
+
+    # -- called by others ------------------------------------------------------------------------------------------
+
+    def command(self, message: Message) -> None:
+        """Hand a message to the conversation, on this thread; the frames it asks for are sent when connected."""
+        self._inbox.append(message)
+        self._wake()
+
+    def send(self, frames: Iterable[str]) -> None:
+        """Send frames on the current connection; without one they are dropped."""
+        self._inbox.extend(frames)
+        self._wake()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Close the connection and wait for the thread."""
+        self._stopping.set()
+        self._wake()
+        if not self.is_alive() or threading.current_thread() is self:
+            return
+        self.join(timeout_s)
+        link = self._link
+        if self.is_alive() and link is not None:
+            _shut(link.sock)
+            self.join(timeout_s)
+
+    def counters(self) -> dict[str, int]:
+        return self.conversation.counters()
+
+    def _wake(self) -> None:
+        # Refused when full, and then it will wake anyway, or when closed, and then nobody sleeps.
+        with contextlib.suppress(OSError):
+            self._wake_write.send(b"\0")
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._live()
+        except BaseException as error:  # noqa: BLE001 - the owner raises it
+            self.error = error
+            self.reason = f"reader died: {error!r}"
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        link, self._link = self._link, None
+        if self._spare is not None:
+            self._spare.give_up()
+        for open_link in (link, self._heir):
+            if open_link is not None:
+                open_link.close()
+        self._wake_read.close()
+        self._wake_write.close()
+        if self.connected:
+            self.connected = False
+            if self.error is not None:
+                self._deliver(self.conversation.lost(self.reason, self._clock()))
+
+    def _live(self) -> None:
+        """One connection from the first look-up to the rest after its end."""
+        url = self.conversation.url()
+        if not url:
+            self._rest(SLICE_S, until_told=True)
+            return
+        link = self._connect(url)
+        if link is not None:
+            self._link = link
+            self._since_ns = self._clock()
+            self.reason = self._read_out(first=True)
+            while self._heir is not None and not self._stopping.is_set():
+                self._swap(self._heir)
+                self.reason = self._read_out()
+            if not self._stopping.is_set():
+                self._drop()
+        delay_s = self._jitter() * min(BACKOFF_S_MAX, BACKOFF_S * 2**self._failures)
+        self._failures = min(self._failures + 1, 10)
+        self._rest(delay_s)
+
+    def _read_out(self, first: bool = False) -> str:
+        """Serve the link to its end; returns why it ended."""
+        try:
+            if first:
+                self._open()
+            return self._serve()
+        except (OSError, websocket.WebSocketException) as error:
+            return f"{type(error).__name__}: {error}"
+        except TooBig as error:
+            if self._link is not None:
+                self._link.close(1009)
+            return str(error)
+        except FrameError as error:
+            return str(error)
+
+    def _connect(self, url: str) -> Link | None:
+        attempt = Attempt(self.conversation, url, self._wake, prepare=True)
+        attempt.start()
+        deadline_ns = self._clock() + CONNECT_DEADLINE_NS
+        while not attempt.ended.is_set():
+            if self._stopping.is_set():
+                attempt.give_up()
+                return None
+            if self._clock() > deadline_ns:
+                attempt.cut()
+            self._rest(SLICE_S, until=attempt.ended)
+        return self._outcome(attempt)
+
+    def _outcome(self, attempt: Attempt) -> Link | None:
+        if attempt.fault is not None:
+            raise attempt.fault
+        if attempt.refused:
+            self.reason = attempt.refused
+            return None
+        return Link(attempt.ws, self.conversation.message_bytes_max)
+
+    def _open(self) -> None:
+        assert self._link is not None
+        for text in self.conversation.opening():
+            self._link.send(text)
+        now = self._clock()
+        self.connections += 1
+        self.connected = True
+        self.last_frame_ns = self._ping_ns = now
+        self._look_ns = now + LOOK_NS
+        self._tell(self.conversation.connected(now))
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        if self._spare is not None:
+            self._spare.give_up()
+            self._spare = None
+        self._renewal_due = False
+        now = self._clock()
+        if now - self._since_ns >= HEALTHY_NS:
+            self._failures = 0
+        self.connected = False
+        self.conversation.outbox.clear()
+        self._tell(self.conversation.lost(self.reason, now))
+
+    def _serve(self) -> str:
+        """Read until the connection ends; returns why."""
+        conversation = self.conversation
+        silence_ns = int(conversation.silence_max_s * NS_PER_S)
+        while not self._stopping.is_set():
+            link = self._link
+            assert link is not None
+            now = self.stamp_ns = self._clock()
+            self._speak(link, now)
+            if now >= self._look_ns:
+                self._look_ns = now + LOOK_NS
+                stale = conversation.stale(now)
+                if stale is not None:
+                    return stale
+                self._renew(now)
+            if now - self.last_frame_ns > silence_ns:
+                return f"no frame for {conversation.silence_max_s:g} s"
+            ready = self._wait(link)
+            if self._inherit(ready):
+                continue
+            if link.fd in ready:
+                chunk = link.read()
+                if chunk is None:
+                    continue
+                if not chunk:
+                    return "the venue closed the stream"
+                ended = self._take(link, chunk)
+                if ended:
+                    return ended
+        return "stopped"
+
+    def _wait(self, link: Link) -> set[int]:
+        """Sockets that can be read now; waits one slice at most."""
+        if link.pending():
+            return {link.fd}
+        poll = select.poll()
+        poll.register(link.fd, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        if self._heir is not None:
+            poll.register(self._heir.fd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(SLICE_S * 1000)}
+        if self._wake_read.fileno() in ready:
+            self._drain()
+        return ready
+
+    # -- renewal: a second connection is made beside the first and takes over with its first bytes --------------------
+
+    def _renew(self, now: Ns) -> None:
+        """Start what the conversation asks for, again after a while when it failed or stayed mute."""
+        if self.conversation.rotate(now):
+            self._renewal_due = True
+        if not self._renewal_due or now < self._renewal_ns or self._spare is not None:
+            return
+        if self._heir is not None:
+            self._heir.close()
+            self._heir = None
+        self._renewal_ns = now + RENEWAL_NS
+        self._spare = Attempt(self.conversation, self.conversation.url(), self._wake, prepare=False)
+        self._spare.start()
+
+    def _inherit(self, ready: set[int]) -> bool:
+        """True when the second connection took over."""
+        heir = self._heir
+        if heir is not None and (heir.fd in ready or heir.pending()):
+            self._swap(heir)
+            return True
+        spare = self._spare
+        if spare is not None and spare.ended.is_set():
+            self._spare = None
+            heir = self._outcome(spare)
+            if heir is not None:
+                for text in self.conversation.opening():
+                    heir.send(text)
+                self._heir = heir
+        return False
+
+    def _swap(self, heir: Link) -> None:
+        if self._link is not None:
+            self._link.close()
+        self._link, self._heir = heir, None
+        self._renewal_due = False
+        self._since_ns = self.last_frame_ns = self._clock()
+
+    def _speak(self, link: Link, now: Ns) -> None:
+        conversation = self.conversation
+        self._commands(link)
+        outbox = conversation.outbox
+        while outbox:
+            link.send(outbox.popleft())
+        # A keepalive before the first subscription is refused by the venue with a close.
+        if conversation.ping_text is not None and link.spoken and now >= self._ping_ns:
+            self._ping_ns = now + int(conversation.ping_every_s * NS_PER_S)
+            link.send(conversation.ping_text)
+
+    def _commands(self, link: Link | None) -> None:
+        while self._inbox:
+            item = self._inbox.popleft()
+            for text in [item] if isinstance(item, str) else self.conversation.command(item):
+                if link is not None:
+                    link.send(text)
+
+    def _take(self, link: Link, chunk: bytes) -> str:
+        """Hand on what the bytes complete; returns why the connection ended, if they say so."""
+        now = self._clock()
+        frames = link.frames.feed(chunk)
+        if not frames:
+            return ""
+        self.last_frame_ns = now
+        if self._on_frame is not None:
+            self._on_frame(now)
+        conversation = self.conversation
+        for count, (opcode, payload) in enumerate(frames, 1):
+            if opcode <= BINARY:
+                self.messages += 1
+                self._tell(conversation.decode(payload, now))
+            elif opcode == PING:
+                link.pong(payload)
+            elif opcode == CLOSE:
+                return (
+                    f"closed by the venue: {int.from_bytes(payload[:2], 'big')} {payload[2:].decode(errors='replace')}"
+                )
+            if count % YIELD_EVERY == 0:
+                self.stamp_ns = self._clock()
+                time.sleep(0)
+        return ""
+
+    def _tell(self, messages: list[Message]) -> None:
+        if messages:
+            self._deliver(messages)
+
+    def _rest(self, seconds: float, until: threading.Event | None = None, until_told: bool = False) -> None:
+        """Wait without a connection: the stamp moves, commands are remembered, a stop is heard."""
+        end_ns = self._clock() + int(seconds * NS_PER_S)
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        while not self._stopping.is_set() and not (until is not None and until.is_set()):
+            now = self.stamp_ns = self._clock()
+            told = bool(self._inbox)
+            self._commands(None)
+            if now >= end_ns or (told and until_told):
+                return
+            if poll.poll(min(SLICE_S, (end_ns - now) / NS_PER_S) * 1000):
+                self._drain()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_read.recv(4096)
+
+
+def _shut(sock: socket.socket) -> None:
+    """Wake whoever blocks on it; closing is left to its owner."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
