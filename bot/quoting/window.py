@@ -1,0 +1,120 @@
+"""One market's window as the model sees it: schedule, strike, time to the effective end, and the state to price.
+
+Everything here is derived from the clock and the asset's model; quotes, modes and positions are the strategy's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bot.caches import Caches
+from bot.market import Market, Rule
+from bot.quoting.asset import AssetModel
+from bot.quoting.basis import SettlementBasis
+from bot.quoting.fair_value import State
+from bot.quoting.parameters import Parameters
+from bot.quoting.phases import schedule_of
+from bot.units import NS_PER_MS, NS_PER_S, Ns
+
+STRIKE_ERROR_MAX = 5e-4  # log distance to our own reconstruction
+ITO_FROM_S = 14_400
+OWN_STRIKE_DOUBT = 2.0  # factor on the basis deviation while the strike is our own reconstruction
+
+
+class Window:
+    """`strike` is 0 until known, in the source's units; once set it stays for the window's life."""
+
+    def __init__(self, market: Market, parameters: Parameters, caches: Caches, model: AssetModel) -> None:
+        self.market = market
+        self.schedule = schedule_of(market.duration_s, parameters)
+        self._caches = caches
+        self._model = model
+        self._twap = market.rule is Rule.TWAP
+        self.basis: SettlementBasis | None = model.basis_of(market.window_s) if self._twap else None
+        self.strike = 0.0
+        self.strike_is_ours = False
+        self._ito = 1 if not self._twap and market.duration_s >= ITO_FROM_S else 0
+        self._end_s = market.end_utc_ns // NS_PER_S
+        self._mean = 0.0
+        self._mean_of: tuple[int, int] = (0, 0)
+
+    @property
+    def basis_log(self) -> float:
+        return self.basis.value if self.basis is not None else 0.0
+
+    @property
+    def spot(self) -> float:
+        """In the source's units."""
+        return self._model.spot * math.exp(self.basis_log)
+
+    def find_strike(self, utc_ns: Ns) -> bool:
+        """Look for the price to beat; True once it is known."""
+        if not self.strike and utc_ns >= self.market.start_utc_ns:
+            self.strike = self._stream_strike() if self._twap else self._candle_strike()
+        return self.strike > 0
+
+    def _candle_strike(self) -> float:
+        cache = self._caches.reference.get(self.market.asset)
+        return cache.candle_open_e8.get(self.market.start_utc_ns // NS_PER_S, 0) / 1e8 if cache is not None else 0.0
+
+    def _stream_strike(self) -> float:
+        """The stream's first value stamped at or after the start. When its history begins later, our own mean."""
+        basis = self.basis
+        if basis is None or not basis.learnt:
+            return 0.0
+        start_ms = self.market.start_utc_ns // NS_PER_MS
+        stream = self._caches.settlement_of(self.market.asset, self.market.window_s)
+        end = start_ms // 1000 - basis.lag_s
+        own = self._model.sums.mean(end - self.market.window_s, end) * math.exp(basis.value)
+        value = stream.first_at_or_after(start_ms)
+        if value is not None:
+            strike = value.value_e8 / 1e8
+            return strike if not own or abs(math.log(strike / own)) <= STRIKE_ERROR_MAX else 0.0
+        history = stream.history
+        if own and history and history[0].utc_ms > start_ms:
+            self.strike_is_ours = True
+            return own
+        return 0.0
+
+    def state(self, utc_ns: Ns) -> State | None:
+        """What fair value is a function of; None while something is not known or when the outcome is fixed."""
+        model, basis, market = self._model, self.basis, self.market
+        if not self.strike or not model.sigma or not model.spot:
+            return None
+        if basis is None:
+            tau = (market.end_utc_ns - utc_ns) / NS_PER_S
+            if tau <= 0:
+                return None
+            return State(
+                rule=market.rule,
+                log_spot=model.log_spot,
+                log_strike=math.log(self.strike),
+                sigma=model.sigma,
+                tau=tau,
+                ito=self._ito,
+            )
+        tau = (market.end_utc_ns - utc_ns) / NS_PER_S - basis.lag_s
+        if tau <= 0:
+            return None
+        log_spot = model.log_spot + basis.value
+        return State(
+            rule=market.rule,
+            log_spot=log_spot,
+            log_strike=math.log(self.strike),
+            sigma=model.sigma,
+            tau=tau,
+            window_s=market.window_s,
+            log_mean=self._elapsed_mean(basis) if tau < market.window_s else 0.0,
+            basis_sd=basis.sd * (OWN_STRIKE_DOUBT if self.strike_is_ours else 1.0),
+        )
+
+    def _elapsed_mean(self, basis: SettlementBasis) -> float:
+        """Log mean of spot over the part of the averaging window that has passed; spot itself before its first second."""
+        model = self._model
+        end = self._end_s - basis.lag_s
+        upto = min(model.sums.last, end)
+        if self._mean_of != (end, upto):
+            mean = model.sums.mean(end - self.market.window_s, upto)
+            self._mean = math.log(mean) if mean else 0.0
+            self._mean_of = (end, upto)
+        return (self._mean or model.log_spot) + basis.value
