@@ -14,6 +14,7 @@ from bot.embedded import ask_info
 from bot.errors import SettingsError
 from bot.settings import Settings, load, read_secret
 from bot.state import RunDir
+from bot.venues.clob_http import Connection
 from bot.venues.polymarket_gateway import ClobApi, derive_credentials
 from bot.venues.signing import Credentials, Signer
 
@@ -38,6 +39,7 @@ class Access:
     chain_id: int
     signer: Signer = field(repr=False)
     credentials: Credentials
+    secrets: tuple[str, ...] = field(repr=False)  # what must never show
     venue_url: str = ""
     venue_id: str = ""
 
@@ -47,11 +49,7 @@ class Access:
 
     def api(self, utc_s: Callable[[], float] = time.time) -> ClobApi:
         """A client with a connection of its own."""
-        return ClobApi(self.endpoints.rest_url, signer=self.signer, credentials=self.credentials, utc=utc_s)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return (self.credentials.secret, self.credentials.passphrase, *self.signer.secrets)
+        return ClobApi(Connection(self.endpoints.rest_url), self.signer, self.credentials, utc=utc_s)
 
 
 def from_info(info: Mapping[str, Any]) -> Access:
@@ -61,6 +59,7 @@ def from_info(info: Mapping[str, Any]) -> Access:
         chain_id=info.get("chain_id", 137),
         signer=Signer(info["private_key"], chain_id=info.get("chain_id", 137)),
         credentials=Credentials(info["api_key"], info["api_secret"], info["api_passphrase"]),
+        secrets=(info["private_key"], info["api_secret"], info["api_passphrase"]),
         venue_url=info["url"],
         venue_id=info["venue_id"],
     )
@@ -69,18 +68,19 @@ def from_info(info: Mapping[str, Any]) -> Access:
 def from_settings(settings: Settings) -> Access:
     """The operator's own wallet. Raises SettingsError for a key that cannot be read, is no key, or is another wallet's."""
     wallet, venue = settings.wallet, settings.venue
+    key = read_secret(wallet.key_file)
     try:
-        signer = Signer(
-            read_secret(wallet.key_file), chain_id=venue.chain_id, funder=wallet.funder, signature_type=wallet.signature_type
-        )
+        signer = Signer(key, chain_id=venue.chain_id, funder=wallet.funder, signature_type=wallet.signature_type)
     except ValueError:
         raise SettingsError(f"{wallet.key_file}: holds no private key (64 hex digits)") from None
     if signer.address.lower() != wallet.address.lower():
-        raise SettingsError(f"{wallet.key_file}: is the key of {signer.address}, but [wallet] address is {wallet.address}")
+        raise SettingsError(
+            f"{wallet.key_file}: is the key of {signer.address}, but [wallet] address is {wallet.address}"
+        )
     if wallet.api_creds_file:
         credentials = read_credentials(wallet.api_creds_file)
     else:
-        credentials = derive_credentials(venue.rest_url, read_secret(wallet.key_file), chain_id=venue.chain_id)
+        credentials = derive_credentials(venue.rest_url, key, venue.chain_id, wallet.signature_type, wallet.funder)
     return Access(
         endpoints=Endpoints(
             **{name: getattr(venue, name) for name in Endpoints.__slots__ if not name.startswith("binance")},
@@ -90,6 +90,7 @@ def from_settings(settings: Settings) -> Access:
         chain_id=venue.chain_id,
         signer=signer,
         credentials=credentials,
+        secrets=(key, key.removeprefix("0x"), credentials.secret, credentials.passphrase),
     )
 
 
@@ -109,7 +110,9 @@ def access_of(*, config: Path | None, run: RunDir | None, venue: str | None) -> 
     if config is not None:
         return from_settings(load(config)[0])
     if run is None:
-        raise SettingsError("no run found here: name the wallet with --config, a run with --run-dir, or a `bot sim` with --venue")
+        raise SettingsError(
+            "no run found here: name the wallet with --config, a run with --run-dir, or a `bot sim` with --venue"
+        )
     card = run.read_card()
     if card.get("mode") == "sim":
         return from_info(ask_info(card["venue_url"]))

@@ -15,7 +15,7 @@ from bot.errors import BotError, SettingsError
 USAGE = 2
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -75,7 +75,7 @@ def bot(context: click.Context, debug: bool) -> None:
 @JSON
 @click.option("--yes", is_flag=True, help="Live mode: do not ask for the typed confirmation.")
 @click.pass_obj
-def start(debug: bool, **options: Any) -> None:
+def start(debug: bool, /, **options: Any) -> None:
     """Make markets until stopped. Without options: on an embedded venue, no keys, no network, no money.
 
     Ctrl-C or SIGTERM stops quoting, cancels every order, verifies that none rests and prints a summary.

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -106,7 +107,11 @@ def confirm_live(settings: Settings, yes: bool) -> None:
         err=True,
     )
     try:
-        typed = click.prompt('Type "trade" to go on', err=True, default="", show_default=False) if sys.stdin.isatty() else ""
+        typed = (
+            click.prompt('Type "trade" to go on', err=True, default="", show_default=False)
+            if sys.stdin.isatty()
+            else ""
+        )
     except click.Abort:
         typed = ""
     if typed.strip() != "trade":
@@ -124,8 +129,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         series = [word for name in settings.run.series for word in ("--series", name)]
         child = EmbeddedVenue(series + (["--seed", str(seed)] if seed is not None else []), run_dir.path / "venue.log")
         stack.callback(child.stop)
-        import bot.app  # noqa: F401  the imports cost as much as the venue's start, so they share the wait
-
+        import_module("bot.app")  # its imports cost as much as the venue's start, so they share the wait
         info = child.info()
     from bot.access import from_info, from_settings
     from bot.app import Bot
@@ -142,16 +146,18 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     lock.take(run_dir.path)
     stack.callback(lock.release)
     config = str(options.config.absolute()) if options.config else None
-    write_json(run_dir.card, {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)})
+    write_json(
+        run_dir.card, {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)}
+    )
     if signals.count:
         raise SystemExit(FLAT)
 
-    bot = Bot(settings=settings, access=access, run_dir=run_dir, state_dir=state_dir, latch=Latch(state_dir))
-    bot.start()
-    stop_reason = _watch(bot, options, signals, run_dir)
-    ending = bot.stop(stop_reason, deadline_s=STOP_S_MAX, hurry=lambda: signals.count > 1)
+    maker = Bot(settings=settings, access=access, run_dir=run_dir, state_dir=state_dir, latch=Latch(state_dir))
+    maker.start()
+    stop_reason = _watch(maker, options, signals, run_dir)
+    ending = maker.stop(stop_reason, deadline_s=STOP_S_MAX, hurry=lambda: signals.count > 1)
     summary = {
-        **bot.status.record,
+        **maker.status.record,
         "state": "stopped",
         "seed": info.get("seed") if mode == "sim" else None,
         "started_at": started_at,
@@ -159,13 +165,15 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         "flat_verified": ending.flat_verified,
         "open_orders_at_exit": ending.open_orders,
         "venue_orders_at_exit": None,
-        "violations": list(bot.status.violations),
-        "settled": bot.status.settled,
+        "violations": list(maker.status.violations),
+        "settled": maker.status.settled,
         "reason": ending.reason,
     }
     if access.venue_url:
         compare_with_ledger(summary, access.venue_url, access.funder)
-    summary["exit_code"] = exit_code(ending.flat_verified, ending.internal_failure, bot.latch.is_set(), bool(summary["violations"]))
+    summary["exit_code"] = exit_code(
+        ending.flat_verified, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])
+    )
     write_json(run_dir.summary, summary)
     write_json(run_dir.status, summary)
     logger.info("ended with {}: {}", summary["exit_code"], ending.reason)
@@ -177,7 +185,9 @@ def series_of_venue(settings: Settings, info: dict[str, Any]) -> None:
     """A venue that does not list a series would leave us waiting for ever. Raises SettingsError."""
     missing = [name for name in settings.run.series if name not in info.get("series", settings.run.series)]
     if missing:
-        raise SettingsError(f"the venue at {info['url']} lists {', '.join(info['series'])}, not {', '.join(missing)}: choose with --series")
+        raise SettingsError(
+            f"the venue at {info['url']} lists {', '.join(info['series'])}, not {', '.join(missing)}: choose with --series"
+        )
 
 
 def exit_code(flat_verified: bool, internal_failure: bool, halted: bool, violated: bool) -> int:
@@ -191,24 +201,31 @@ def exit_code(flat_verified: bool, internal_failure: bool, halted: bool, violate
     return 1 if violated else FLAT
 
 
-def _watch(bot: Any, options: StartOptions, signals: Signals, run_dir: RunDir) -> str:
+def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir) -> str:
     """Until there is a reason to stop: a signal, the time asked for, or the root's word. Shows the view meanwhile."""
     started = looked = time.monotonic()
     with _view(options, run_dir) as view:
         while True:
             signals.seen.wait(LOOK_S)
             now = time.monotonic()
-            suspended, looked = now - looked > 2.0, now  # the whole process was stopped: nobody's lease means anything yet
+            suspended, looked = (
+                now - looked > 2.0,
+                now,
+            )  # the whole process was stopped: nobody's lease means anything yet
             if view is not None:
-                view.show(bot.status.record, tuple(bot.status.fills))
+                view.show(maker.status.record, tuple(maker.status.fills))
             if signals.count:
                 return f"signal {signals.name}"
             if options.for_s is not None and now - started >= options.for_s:
                 return f"ran for {options.for_s:g} s"
-            if bot.ended.is_set():
-                return str(bot.end_reason)
-            if not suspended and time.monotonic_ns() - bot.gate.root_lease_ns > ROOT_LEASE_NS_MAX and bot.gate.root_lease_ns:
-                bot.root_lost()
+            if maker.ended.is_set():
+                return str(maker.end_reason)
+            if (
+                not suspended
+                and time.monotonic_ns() - maker.gate.root_lease_ns > ROOT_LEASE_NS_MAX
+                and maker.gate.root_lease_ns
+            ):
+                maker.root_lost()
                 return "the root actor stopped beating"
 
 
@@ -262,4 +279,7 @@ def _report(summary: dict[str, Any], options: StartOptions, run_dir: RunDir) -> 
         click.echo(line, err=True)
     click.echo(f"recorded in {run_dir.path}", err=True)
     if summary["exit_code"] == NOT_FLAT:
-        click.echo(f"bot: could not verify flat: orders may rest; check with: bot cancel-all --run-dir {run_dir.path}", err=True)
+        click.echo(
+            f"bot: could not verify flat: orders may rest; check with: bot cancel-all --run-dir {run_dir.path}",
+            err=True,
+        )

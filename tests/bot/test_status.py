@@ -1,0 +1,142 @@
+"""The status record keeps the contract's keys from the first moment, and the view can draw it at any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from rich.console import Console
+
+from bot.latency import NAMES, Latency
+from bot.market import Market, Rule
+from bot.messages import Fill, MarketListed, Settled, Side, StatusReport
+from bot.pnl import Pnl
+from bot.status import Status
+from bot.units import NS_PER_S
+from bot.view import PlainView, plain_line, render, summary_lines
+
+CONTRACT = {
+    "mode", "state", "reasons", "uptime_s", "series", "markets", "orders", "user_events", "intents", "mailboxes", "feeds",
+    "heartbeat", "budget", "latency_us", "pnl_usd", "risk", "process",
+}  # fmt: skip
+
+MARKET = Market(
+    symbol="0xm", slug="btc-updown-1m-100", series="btc-updown-1m", asset="btc", up_token="1", down_token="2", version=2,
+    rule=Rule.TWAP, window_s=10, start_utc_ns=100 * NS_PER_S, end_utc_ns=160 * NS_PER_S, tick=100, min_qty=5_000_000, fee_rate=0.07,
+)  # fmt: skip
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> Status:
+    made: list[Status] = []
+    pnl = Pnl({}, lambda symbol: made[0].market_of(symbol))
+    made.append(
+        Status(
+            path=tmp_path / "status.json",
+            fixed={"mode": "sim", "series": ["btc-updown-1m"]},
+            started_ns=0,
+            pnl=pnl,
+            latency={name: Latency() for name in NAMES},
+            mailboxes=lambda _: {"executor": {"depth": 0}},
+            strikes=lambda _: (100.0, 101.0),
+        )  # fmt: skip
+    )
+    return made[0]
+
+
+def a_fill(side: Side = Side.BUY, asset_id: str = "1") -> Fill:
+    return Fill(
+        symbol="0xm", exec_id="e", order_id="o", cl_ord_id="c", asset_id=asset_id, side=side, px=5000, qty=10_000_000,
+        up_side=side, up_px=5000, fair_e6=510_000, utc_ns=0, now_ns=1,
+    )  # fmt: skip
+
+
+def report(component: str, **body: Any) -> StatusReport:
+    return StatusReport(component=component, body=body)
+
+
+def test_the_record_has_every_key_before_anybody_reported(status: Status, tmp_path: Path) -> None:
+    status.publish(NS_PER_S, 0)
+    written = orjson.loads((tmp_path / "status.json").read_bytes())
+    assert set(written) >= CONTRACT
+    assert set(written["latency_us"]) == set(NAMES)
+    assert written["state"] == "starting" and written["uptime_s"] == 1.0
+
+
+def test_reports_of_strategy_and_executor_meet_in_one_market(status: Status) -> None:
+    status.observe(MarketListed(market=MARKET), 0)
+    status.observe(
+        report("strategy", markets={"0xm": {"phase": "LIVE", "fair": 0.51, "seconds_left": 30.0}}, emitted=7), 0
+    )
+    status.observe(
+        report("executor", state="quoting", markets={"0xm": {"bid": {"px": 0.49, "size": 20}}}, intents={"handled": 5}),
+        0,
+    )
+    status.publish(0, 0)
+    market = status.record["markets"]["0xm"]
+    assert (market["slug"], market["phase"], market["bid"]["px"]) == (MARKET.slug, "LIVE", 0.49)
+    assert status.record["intents"] == {"emitted": 7, "handled": 5, "conflated": 2}
+
+
+def test_an_event_counts_as_lost_only_when_it_had_time_to_arrive(status: Status) -> None:
+    status.observe(report("feed:user", received=3, quarantined=0), 0)
+    status.publish(0, 0)
+    assert status.record["user_events"]["lost"] == 0
+    status.publish(NS_PER_S, 0)
+    assert status.record["user_events"]["lost"] == 3
+    status.observe(report("executor", user_events={"handled": 2, "duplicates": 1, "quarantined": 0}), 0)
+    status.publish(2 * NS_PER_S, 0)
+    assert status.record["user_events"]["lost"] == 0
+
+
+def test_fills_and_settlements_are_kept_for_the_summary(status: Status) -> None:
+    status.observe(MarketListed(market=MARKET), 0)
+    status.observe(a_fill(), 0)
+    status.observe(a_fill(Side.SELL, "2"), 0)
+    status.observe(Settled(symbol="0xm", slug=MARKET.slug, outcome="up", net_qty=0, payout=0, pnl=0), 0)
+    status.publish(0, 0)
+    assert status.record["fills"] == {"buy": 1, "sell": 1}
+    assert status.fills[1]["route"] == "SELL Down"
+    assert status.settled[0]["strike"] == 100.0
+
+
+def test_every_view_draws_an_empty_and_a_full_record(status: Status) -> None:
+    console = Console(file=open("/dev/null", "w"), width=100)
+    plain = PlainView(console=console)
+    for _ in range(2):
+        console.print(render("t", status.record, list(status.fills)))
+        plain.show(status.record, status.fills)
+        assert plain_line(status.record)
+        status.observe(MarketListed(market=MARKET), 0)
+        status.observe(a_fill(), 0)
+        status.observe(
+            report(
+                "strategy",
+                markets={
+                    "0xm": {"phase": "LIVE", "fair": 0.51, "seconds_left": 30.0, "book_bid": 0.5, "book_ask": 0.52}
+                },
+            ),
+            0,
+        )
+        status.observe(
+            report(
+                "executor",
+                state="quoting",
+                reasons=["x"],
+                markets={"0xm": {"bid": {"px": 0.49, "size": 20}, "ask": None}},
+            ),
+            0,
+        )
+        status.publish(NS_PER_S, 0)
+
+
+def test_the_summary_names_what_a_person_asks_first(status: Status) -> None:
+    status.publish(0, 0)
+    lines = summary_lines(
+        {**status.record, "flat_verified": False, "open_orders_at_exit": 2, "venue_orders_at_exit": 2, "settled": [],
+         "violations": [{"invariant": "I2", "text": "2 rest", "seq": None}]}
+    )  # fmt: skip
+    text = "\n".join(lines)
+    assert "NOT verified flat" in text and "VIOLATION I2: 2 rest" in text and "not a forecast" in text
