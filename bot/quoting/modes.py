@@ -94,7 +94,7 @@ class Modes:
         self.defensive = False  # a DEFENSIVE-class reason is active or cooling down, also inside REDUCE_ONLY
         self._quoted = False
         self._held_ns: dict[QuoteMode, Ns] = {}  # when a level was last active, or entered on the way down
-        self._trouble_ns: Ns | None = None  # when NO_QUOTE was last active for more than the window's life
+        self._trouble_ns: Ns | None = None  # NO_QUOTE was last active for more than the window's life
 
     def update(self, reasons: int, now_ns: Ns, *, no_quote: bool = False) -> QuoteMode:
         """`no_quote`: a lesser reason counts as NO_QUOTE in the present circumstances."""
@@ -105,9 +105,10 @@ class Modes:
         if reasons & REDUCE_ONLY:
             held[QuoteMode.REDUCE_ONLY] = now_ns
         if active is QuoteMode.NO_QUOTE:
-            held[QuoteMode.NO_QUOTE] = now_ns
             if no_quote or reasons & NO_QUOTE & ~LIFE:
                 self._trouble_ns = now_ns
+            elif not self._troubled(now_ns):
+                self._trouble_ns = None
         if active >= self.mode:
             self.mode = active
         else:
@@ -119,22 +120,19 @@ class Modes:
     def _cooling(self, mode: QuoteMode, now_ns: Ns) -> bool:
         return mode in self._held_ns and now_ns - self._held_ns[mode] < COOLDOWN_NS[mode]
 
+    def _troubled(self, now_ns: Ns) -> bool:
+        return self._trouble_ns is not None and now_ns - self._trouble_ns < COOLDOWN_NS[QuoteMode.NO_QUOTE]
+
     def _descend(self, active: QuoteMode, now_ns: Ns) -> None:
         if self.mode is QuoteMode.NO_QUOTE:
-            trouble = self._trouble_ns is not None and (
-                now_ns - self._trouble_ns < COOLDOWN_NS[QuoteMode.NO_QUOTE]
-                or self._held_ns[self.mode] == self._trouble_ns
-            )
-            if not trouble:
-                self.mode = active
+            if self._quoted and self._troubled(now_ns):
                 return
-            if self._quoted and self._cooling(self.mode, now_ns):
-                return
+            lowest = QuoteMode.NORMAL if self._trouble_ns is None else QuoteMode.DEFENSIVE
+            self._trouble_ns = None
         elif self._cooling(self.mode, now_ns):
             return
-        elif self.mode is QuoteMode.DEFENSIVE:
-            self.mode = active
-            return
-        self.mode = max(active, QuoteMode.DEFENSIVE)
-        if self.mode is QuoteMode.DEFENSIVE:
-            self._held_ns[QuoteMode.DEFENSIVE] = now_ns
+        else:
+            lowest = QuoteMode.NORMAL if self.mode is QuoteMode.DEFENSIVE else QuoteMode.DEFENSIVE
+        self.mode = max(active, lowest)
+        if lowest is QuoteMode.DEFENSIVE:
+            self._held_ns[lowest] = now_ns

@@ -1,0 +1,132 @@
+"""Basis and lag of the settling stream, and the sums they read."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from bot.caches import SecondRing, Settlement, SettlementCache
+from bot.quoting.basis import Basis, SettlementBasis
+from bot.quoting.parameters import Parameters
+from bot.quoting.seconds import SecondSums
+
+
+def test_basis_matches_the_table() -> None:
+    basis = Basis(60)
+    for source, mean, x, value, sd in (
+        (60012, 60030, -2.998950e-4, -2.998950e-4, 0),
+        (60015, 60031, -2.665645e-4, -2.995122e-4, 3.572124e-6),
+        (60008, 60030, -3.665506e-4, -3.002822e-4, 8.014560e-6),
+    ):
+        log_distance = math.log(source / mean)
+        assert log_distance == pytest.approx(x, rel=5e-7)
+        basis.update(log_distance)
+        assert basis.value == pytest.approx(value, rel=5e-7)
+        assert basis.sd == pytest.approx(sd, rel=5e-7)
+    assert 60_040 * math.exp(basis.value) == pytest.approx(60_021.973763, abs=1e-6)
+
+
+def walk(seed: int, seconds: int, sigma: float = 9e-5) -> list[float]:
+    rng = random.Random(seed)
+    prices = [60_000.0]
+    for _ in range(seconds):
+        prices.append(prices[-1] * math.exp(rng.gauss(0, sigma)))
+    return prices
+
+
+def streams(lag: int, seed: int, basis: float = -2e-4) -> tuple[SecondSums, SettlementCache]:
+    """A reference ring of 500 s and 150 values of a stream that lags behind its stamps."""
+    prices = walk(seed, 500)
+    ring, cache, start = SecondRing(), SettlementCache("btc", 60), 10_000
+    for second, price in enumerate(prices, start):
+        ring.seed(second, round(price * 1e8))
+    sums = SecondSums()
+    sums.load(ring, start + 500)
+    wander = random.Random(seed + 1)
+    for age in range(150, -1, -1):
+        basis += wander.gauss(0, 2e-6)
+        end = start + 500 - age
+        mean = sum(prices[end - lag - 59 - start : end - lag + 1 - start]) / 60
+        value = round(mean * math.exp(basis) * 1e8)
+        cache.put(Settlement(value_e8=value, utc_ms=end * 1000, recv_ns=0))
+    return sums, cache
+
+
+@pytest.mark.parametrize("lag", range(6))
+@pytest.mark.parametrize("seed", range(3))
+def test_lag_of_the_stream_is_found_and_sharp(lag: int, seed: int) -> None:
+    sums, cache = streams(lag, seed)
+    basis = SettlementBasis(60, Parameters())
+    assert basis.learn(cache, sums)
+    assert basis.lag_s == lag
+    assert basis.sharp
+    assert basis.value == pytest.approx(-2e-4, abs=6e-5)
+
+
+def test_without_enough_values_the_lag_is_the_configured_one_and_not_sharp() -> None:
+    sums, cache = streams(1, 5)
+    short = SettlementCache("btc", 60)
+    for value in cache.history[-5:]:
+        short.put(value)
+    basis = SettlementBasis(60, Parameters())
+    basis.learn(short, sums)
+    assert basis.learnt
+    assert (basis.lag_s, basis.sharp) == (3, False)
+
+
+def test_a_value_is_taken_once_and_one_from_the_future_waits() -> None:
+    sums, cache = streams(1, 6)
+    basis = SettlementBasis(60, Parameters())
+    assert basis.learn(cache, sums)
+    assert not basis.learn(cache, sums)
+    cache.put(Settlement(value_e8=round(60_000e8), utc_ms=(sums.last + 1) * 1000, recv_ns=0))
+    assert not basis.learn(cache, sums)
+    sums.extend(round(60_000e8))
+    assert basis.learn(cache, sums)
+
+
+def test_an_absurd_value_is_discarded_and_reported() -> None:
+    sums, cache = streams(1, 7)
+    basis = SettlementBasis(60, Parameters())
+    basis.learn(cache, sums)
+    before = basis.value
+    sums.extend(round(60_000e8))
+    cache.put(Settlement(value_e8=round(61_000e8), utc_ms=sums.last * 1000, recv_ns=0))
+    basis.learn(cache, sums)
+    assert basis.diverged
+    assert basis.value == before
+
+
+def test_values_that_cover_a_blind_second_are_passed_over() -> None:
+    sums, cache = streams(1, 8)
+    basis = SettlementBasis(60, Parameters())
+    assert not basis.learn(cache, sums, blind_until=sums.last)
+    assert not basis.learnt
+
+
+def test_sums_give_the_mean_of_any_interval_they_hold() -> None:
+    ring = SecondRing()
+    for second in range(100, 111):
+        ring.seed(second, second * 10**8)
+    sums = SecondSums()
+    assert len(sums.load(ring, 110)) == 11
+    assert sums.mean(100, 110) == pytest.approx(105.5)
+    assert sums.mean(99, 100) == pytest.approx(100)
+    assert sums.mean(98, 100) == 0  # second 99 is not held
+    assert sums.mean(105, 111) == 0  # not yet
+    assert sums.mean(105, 105) == 0
+    sums.extend(111 * 10**8)
+    assert sums.mean(109, 111) == pytest.approx(110.5)
+
+
+def test_sums_forget_what_their_ring_no_longer_holds() -> None:
+    ring = SecondRing()
+    ring.seed(1, 10**8)
+    sums = SecondSums(size=8)
+    sums.load(ring, 1)
+    for second in range(2, 50):
+        sums.extend(second * 10**8)
+    assert sums.mean(42, 49) == pytest.approx(46)
+    assert sums.mean(40, 49) == 0
