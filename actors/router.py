@@ -52,9 +52,10 @@ class Directory:
     def register(self, name: str, ref: pykka.ActorRef[Any], mailbox: Mailbox, health: Health) -> None:
         """From now on the name means this actor; what was kept for it goes in before anything newer."""
         assert health.mailbox is mailbox
+        self.close(name)  # returns when the predecessor, if any, has handed over all it had
         with self._lock:
             for message in self._kept.pop(name, []):
-                mailbox.offer(message)
+                mailbox.put(Envelope(message))
             self._entries[name] = (ref, health)
 
     def tell(self, name: str, message: Message) -> None:
@@ -71,8 +72,11 @@ class Directory:
             return
         with self._lock:
             entry = self._entries.get(name)
-            if entry is None or not entry[1].mailbox.offer(message):
+            if entry is None or entry[1].mailbox.closed:
                 self._kept.setdefault(name, []).append(message)
+                return
+        # A successor is there already. The sender of later messages waits for this call, so order holds.
+        entry[1].mailbox.put(Envelope(message))
 
     def close(self, name: str) -> None:
         """Close the mailbox of a dead or abandoned actor; its thread ends when it next looks."""
