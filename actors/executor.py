@@ -1,0 +1,52 @@
+"""Lends the one thread that may change orders: journal, then gate, then the wire. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from actors.core import CoreActor
+from bot.messages import ExecType, ExecutionReport, GateChange, Message, Source
+from bot.units import Ns
+
+
+class GatePort(Protocol):
+    executor_lease_ns: Ns
+
+    def apply(self, change: GateChange) -> None: ...
+
+
+class Samples(Protocol):
+    def record(self, ns: Ns) -> None: ...
+
+
+class ExecutorActor(CoreActor):
+    """Invariant: nothing the core emitted takes effect before the journal has it, nor leaves before the gate knows.
+
+    The lease is renewed only by messages handled well, so an executor that stands still loses it.
+    """
+
+    def __init__(self, *, gate: GatePort, latency: Mapping[str, Samples] | None = None, **core: Any) -> None:
+        super().__init__(**core)
+        self.gate = gate
+        self._fill_to_executor = (latency or {}).get("fill_to_executor")
+
+    def handle(self, message: Message) -> None:
+        super().handle(message)
+        done_ns = self.clock()
+        self.gate.executor_lease_ns = done_ns
+        if self._fill_to_executor is not None and isinstance(message, ExecutionReport) and _is_fill(message):
+            self._fill_to_executor.record(done_ns - message.recv_ns)
+
+    def emit(self, emitted: list[Message]) -> None:
+        out: list[Message] = []
+        for message in emitted:
+            if isinstance(message, GateChange):
+                self.gate.apply(message)
+            else:
+                out.append(message)
+        self.router.send(out)
+
+
+def _is_fill(report: ExecutionReport) -> bool:
+    return report.source is Source.USER and report.exec_type is ExecType.TRADE and report.recv_ns > 0
