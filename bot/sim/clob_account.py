@@ -1,0 +1,241 @@
+"""CLOB routes of a wallet: keys, open orders, trades, balances, notifications, scoring and heartbeats. Places nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from bot.sim import records as rec
+from bot.sim import verify
+from bot.sim.accounts import Account, Beats, Caller
+from bot.sim.http import Refusal, answer, number, refused
+from bot.sim.render import order_row, trade_row
+from bot.sim.venue import Venue, wall_ms
+
+PAGE = 500
+END_CURSOR = "LTE="
+UNLIMITED = str(2**256 - 1)
+ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
+UNAUTHORIZED = "Unauthorized/Invalid api key"
+
+
+def authenticated(venue: Venue, request: web.Request, body: bytes) -> Caller:
+    """The caller of an L2 request. Raises Refusal 401."""
+    caller = venue.accounts.authenticate(request.headers, request.method, request.path, body, wall_ms() / 1000)
+    if caller is None:
+        raise Refusal(UNAUTHORIZED, 401)
+    if "log" in request:
+        request["log"].owner = caller.account.owners[-1]
+    return caller
+
+
+def page(rows: list[dict[str, Any]], cursor: str) -> dict[str, Any]:
+    """One page of a list; a cursor is the base64 of an offset."""
+    try:
+        start = int(base64.b64decode(cursor or "MA=="))
+    except (binascii.Error, ValueError):
+        raise Refusal("invalid next_cursor") from None
+    if start < 0:
+        return {"limit": PAGE, "count": 0, "next_cursor": END_CURSOR, "data": []}
+    chosen = rows[start : start + PAGE]
+    end = start + PAGE
+    cursor = base64.b64encode(str(end).encode()).decode() if end < len(rows) else END_CURSOR
+    return {"limit": PAGE, "count": len(chosen), "next_cursor": cursor, "data": chosen}
+
+
+class AccountRoutes:
+    """Handlers of what a key may read and of the dead-man switch."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/auth/api-key", self.create_key),
+            web.delete("/auth/api-key", self.delete_key),
+            web.get("/auth/derive-api-key", self.derive_key),
+            web.get("/auth/api-keys", self.keys),
+            web.get("/auth/ban-status/closed-only", self.closed_only),
+            web.get("/data/orders", self.orders),
+            web.get("/data/order/{order_id}", self.order),
+            web.get("/data/trades", self.trades),
+            web.get("/balance-allowance", self.balance),
+            web.get("/balance-allowance/update", self.update_balance),
+            web.get("/notifications", self.notifications),
+            web.delete("/notifications", self.drop_notifications),
+            web.get("/order-scoring", self.order_scoring),
+            web.get("/orders-scoring", self.orders_scoring),
+            web.post("/orders-scoring", self.orders_scoring),
+            web.post("/v1/heartbeats", self.heartbeat),
+            web.post("/heartbeats", self.plain_heartbeat),
+        ]
+
+    async def _caller(self, request: web.Request) -> Caller:
+        return authenticated(self._venue, request, await request.read())
+
+    # -- keys ---------------------------------------------------------------------------------------------------------
+
+    def _wallet(self, request: web.Request) -> tuple[str, int]:
+        """Address and nonce of an L1 request. Raises Refusal 401."""
+        headers = request.headers
+        address, timestamp = headers.get("POLY_ADDRESS", ""), headers.get("POLY_TIMESTAMP", "")
+        nonce = headers.get("POLY_NONCE", "0")
+        signed = (
+            bool(ADDRESS.fullmatch(address))
+            and timestamp.isdecimal()
+            and nonce.isdecimal()
+            and verify.l1_signer(address, timestamp, int(nonce), headers.get("POLY_SIGNATURE", "")) == address.lower()
+        )
+        if not signed:
+            raise Refusal("Invalid L1 Request headers", 401)
+        return address, int(nonce)
+
+    async def create_key(self, request: web.Request) -> web.Response:
+        made = self._venue.accounts.create_key(*self._wallet(request))
+        if made is None:
+            return refused("Could not create api key", 400)
+        return answer({"apiKey": made.api_key, "secret": made.secret, "passphrase": made.passphrase})
+
+    async def derive_key(self, request: web.Request) -> web.Response:
+        address, nonce = self._wallet(request)
+        found = self._venue.accounts.open(address).keys.get(nonce)
+        if found is None:
+            return refused("Could not derive api key!", 400)
+        return answer({"apiKey": found.api_key, "secret": found.secret, "passphrase": found.passphrase})
+
+    async def delete_key(self, request: web.Request) -> web.Response:
+        self._venue.accounts.delete_key((await self._caller(request)).api_key)
+        return answer("OK")
+
+    async def keys(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request)
+        return answer({"apiKeys": [key.api_key for key in caller.account.keys.values()]})
+
+    async def closed_only(self, request: web.Request) -> web.Response:
+        await self._caller(request)
+        return answer({"closed_only": False})
+
+    # -- orders and trades --------------------------------------------------------------------------------------------
+
+    def _orders_of(self, account: Account, open_only: bool) -> list[rec.Order]:
+        exchange = self._venue.exchange
+        return [order for owner in account.owners for order in exchange.orders_of(owner, open_only=open_only)]
+
+    async def orders(self, request: web.Request) -> web.Response:
+        """Open orders, oldest first."""
+        caller = await self._caller(request)
+        query = request.query
+        rows = [
+            order_row(order, self._venue.exchange.markets[order.condition_id])
+            for order in self._orders_of(caller.account, open_only=True)
+            if query.get("id", "") in ("", order.order_id)
+            and query.get("market", "") in ("", order.condition_id)
+            and query.get("asset_id", "") in ("", order.token)
+        ]
+        return answer(page(rows, query.get("next_cursor", "")))
+
+    async def order(self, request: web.Request) -> web.Response:
+        """The order with its status, dead ones too; null for one that is not the caller's."""
+        caller = await self._caller(request)
+        order = self._venue.exchange.order(request.match_info["order_id"])
+        if order is None or order.owner not in caller.account.owners:
+            return answer(None)
+        return answer(order_row(order, self._venue.exchange.markets[order.condition_id]))
+
+    async def trades(self, request: web.Request) -> web.Response:
+        """The caller's trades, newest first; before and after are whole seconds, both inclusive."""
+        caller = await self._caller(request)
+        query, exchange = request.query, self._venue.exchange
+        after, before = number(request, "after", 0), number(request, "before", 1 << 60)
+        rows = [
+            trade_row(trade, exchange.markets[trade.condition_id], owner)
+            for owner in caller.account.owners
+            for trade in reversed(exchange.trades_of(owner, after))
+            if trade.match_ms // 1000 <= before
+            and query.get("id", "") in ("", trade.trade_id)
+            and query.get("market", "") in ("", trade.condition_id)
+            and query.get("asset_id", "") in ("", *_tokens(trade))
+            and query.get("maker_address", "").lower() in ("", trade.taker_owner, *(leg.owner for leg in trade.makers))
+        ]
+        return answer(page(rows, query.get("next_cursor", "")))
+
+    # -- money --------------------------------------------------------------------------------------------------------
+
+    async def balance(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request)
+        kind = request.query.get("asset_type", "COLLATERAL").rsplit(".", 1)[-1].replace("_", "-")
+        if kind not in ("COLLATERAL", "CONDITIONAL", "CONDITIONAL-V2"):
+            raise Refusal("Invalid asset type")
+        signature_type = number(request, "signature_type", 0)
+        if signature_type not in (0, 1, 2, 3):
+            raise Refusal("Invalid signature_type")
+        funder = caller.account.funders.get(signature_type)
+        held = self._venue.exchange.account(funder) if funder is not None else rec.Account()
+        token = request.query.get("token_id", "")
+        balance = held.cash if kind == "COLLATERAL" else held.tokens.get(token, 0)
+        contracts = dict.fromkeys(verify.EXCHANGES.values())
+        return answer({"balance": str(balance), "allowances": dict.fromkeys(contracts, UNLIMITED)})
+
+    async def update_balance(self, request: web.Request) -> web.Response:
+        await self._caller(request)
+        return answer("OK")
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    async def notifications(self, request: web.Request) -> web.Response:
+        return answer(list((await self._caller(request)).account.notices))
+
+    async def drop_notifications(self, request: web.Request) -> web.Response:
+        notices = (await self._caller(request)).account.notices
+        dropped = set(request.query.get("ids", "").split(","))
+        kept = [notice for notice in notices if str(notice["id"]) not in dropped]
+        notices.clear()
+        notices.extend(kept)
+        return answer("OK")
+
+    def _scores(self, caller: Caller, order_id: str) -> bool:
+        order = self._venue.exchange.order(order_id)
+        return order is not None and order.owner in caller.account.owners and order.status == rec.LIVE
+
+    async def order_scoring(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request)
+        return answer({"scoring": self._scores(caller, request.query.get("order_id", ""))})
+
+    async def orders_scoring(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        caller = authenticated(self._venue, request, body)
+        try:
+            ids = [str(name) for name in orjson.loads(body)] if body else request.query.get("order_ids", "").split(",")
+        except (ValueError, TypeError):
+            raise Refusal("Invalid payload") from None
+        return answer({order_id: self._scores(caller, order_id) for order_id in ids if order_id})
+
+    def _beats(self, caller: Caller) -> Beats:
+        return self._venue.accounts.beats.setdefault(caller.api_key, Beats())
+
+    async def heartbeat(self, request: web.Request) -> web.Response:
+        """Each beat carries the id of the last answer; a wrong one is told the right one and counts for nothing."""
+        body = await request.read()
+        caller = authenticated(self._venue, request, body)
+        try:
+            heartbeat_id = orjson.loads(body or b"{}").get("heartbeat_id")
+        except (ValueError, AttributeError):
+            raise Refusal("Invalid payload") from None
+        beats = self._beats(caller)
+        if not beats.beat(heartbeat_id, wall_ms()):
+            return answer({"error_msg": "Invalid Heartbeat ID", "heartbeat_id": beats.expected}, 400)
+        return answer({"heartbeat_id": beats.expected})
+
+    async def plain_heartbeat(self, request: web.Request) -> web.Response:
+        """The other documented form: no body, no chain."""
+        self._beats(await self._caller(request)).refresh(wall_ms())
+        return answer({"status": "ok"})
+
+
+def _tokens(trade: rec.Trade) -> set[str]:
+    return {trade.token, *(leg.token for leg in trade.makers)}

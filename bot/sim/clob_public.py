@@ -1,0 +1,201 @@
+"""CLOB routes that need no key: time, books, prices, market records. Reads the exchange and changes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from bot.sim import records as rec
+from bot.sim.http import Refusal, answer, refused, wanted
+from bot.sim.render import Books
+from bot.sim.venue import Venue, wall_ms
+from bot.units import PX_ONE, px_text, shares
+
+BOOKS_MAX = 500
+NO_BOOK = "No orderbook exists for the requested token id"
+SCALE = 10_000
+
+
+class PublicRoutes:
+    """Handlers of the public part of the CLOB."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._books: Books = venue.books
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.ok),
+            web.get("/ok", self.ok),
+            web.get("/time", self.time),
+            web.get("/version", self.version),
+            web.get("/book", self.book),
+            web.post("/books", self.books),
+            web.get("/midpoint", self.midpoint),
+            web.get("/price", self.price),
+            web.get("/spread", self.spread),
+            web.get("/last-trade-price", self.last_trade_price),
+            web.get("/tick-size", self.tick_size),
+            web.get("/neg-risk", self.neg_risk),
+            web.get("/fee-rate", self.fee_rate),
+            web.get("/markets/{condition_id}", self.market),
+            web.get("/clob-markets/{condition_id}", self.clob_market),
+            web.get("/markets-by-token/{token}", self.market_by_token),
+            web.get("/api/geoblock", self.geoblock),
+        ]
+
+    async def ok(self, request: web.Request) -> web.Response:
+        return answer("OK")
+
+    async def time(self, request: web.Request) -> web.Response:
+        return answer(wall_ms() // 1000)
+
+    async def version(self, request: web.Request) -> web.Response:
+        """The CLOB's default generation; ExchangeV3 is a property of single markets."""
+        return answer({"version": 1 if self._venue.protocol == 1 else 2})
+
+    async def geoblock(self, request: web.Request) -> web.Response:
+        return answer({"blocked": False, "ip": "127.0.0.1", "country": "XX", "region": ""})
+
+    def _token(self, request: web.Request) -> str:
+        token = wanted(request, "token_id")
+        if not token.isdecimal():
+            raise Refusal("Invalid token id")
+        if not self._venue.tradable(token):
+            raise Refusal(NO_BOOK, 404)
+        return token
+
+    async def book(self, request: web.Request) -> web.Response:
+        return answer(self._books.summary(self._token(request)))
+
+    async def books(self, request: web.Request) -> web.Response:
+        try:
+            rows = orjson.loads(await request.read())
+            tokens = [str(row["token_id"]) for row in rows]
+        except (ValueError, TypeError, KeyError):
+            return refused("Invalid payload", 400)
+        if len(tokens) > BOOKS_MAX:
+            return refused("Payload exceeds the limit", 400)
+        return answer([self._books.summary(token) for token in dict.fromkeys(tokens) if self._venue.tradable(token)])
+
+    def _best(self, token: str) -> tuple[int, int]:
+        bid, ask = self._books.best(token)
+        return (0 if bid is None else bid, PX_ONE if ask is None else ask)
+
+    async def midpoint(self, request: web.Request) -> web.Response:
+        bid, ask = self._best(self._token(request))
+        text = f"{(bid + ask) / 2 / PX_ONE:.5f}".rstrip("0")
+        return answer({"mid": text, "mid_price": text})
+
+    async def price(self, request: web.Request) -> web.Response:
+        """BUY is the best bid and SELL the best ask, as measured live."""
+        bid, ask = self._best(self._token(request))
+        side = wanted(request, "side").upper()
+        if side not in ("BUY", "SELL"):
+            raise Refusal("Invalid side")
+        return answer({"price": px_text(bid if side == "BUY" else ask)})
+
+    async def spread(self, request: web.Request) -> web.Response:
+        return answer({"spread": self._books.spread_text(self._token(request))})
+
+    async def last_trade_price(self, request: web.Request) -> web.Response:
+        price, side = self._books.last_trade(self._token(request))
+        return answer({"price": price, "side": side})
+
+    def _by_token(self, token: str) -> rec.SimMarket:
+        market = self._venue.exchange.by_token.get(token)
+        if market is None:
+            raise Refusal("market not found", 404)
+        return market
+
+    async def tick_size(self, request: web.Request) -> web.Response:
+        return answer({"minimum_tick_size": self._by_token(wanted(request, "token_id")).tick / SCALE})
+
+    async def neg_risk(self, request: web.Request) -> web.Response:
+        self._by_token(wanted(request, "token_id"))
+        return answer({"neg_risk": False})
+
+    async def fee_rate(self, request: web.Request) -> web.Response:
+        market = self._by_token(wanted(request, "token_id"))
+        return answer({"base_fee": 1000 if market.fee_rate else 0})
+
+    def _by_condition(self, request: web.Request) -> rec.SimMarket:
+        market = self._venue.exchange.markets.get(request.match_info["condition_id"])
+        if market is None:
+            raise Refusal("market not found", 404)
+        return market
+
+    async def market(self, request: web.Request) -> web.Response:
+        market = self._by_condition(request)
+        return answer(
+            {
+                "condition_id": market.condition_id,
+                "question_id": "0x" + market.condition_id[2:][::-1],
+                "question": market.question,
+                "market_slug": market.slug,
+                "tokens": [
+                    self._long_token(market, market.up_token, "Up"),
+                    self._long_token(market, market.down_token, "Down"),
+                ],
+                "minimum_order_size": shares(market.min_qty),
+                "minimum_tick_size": market.tick / SCALE,
+                "accepting_orders": market.accepting,
+                "enable_order_book": True,
+                "active": True,
+                "closed": market.closed,
+                "seconds_delay": 0,
+                "neg_risk": False,
+                "end_date_iso": iso(market.end_ms),
+                "maker_base_fee": 0,
+                "taker_base_fee": 1000,
+                "rewards": {"rates": None, "min_size": 50, "max_spread": 4.5},
+            }
+        )
+
+    def _long_token(self, market: rec.SimMarket, token: str, outcome: str) -> dict[str, Any]:
+        mid = sum(self._best(token)) / 2 / SCALE
+        winner = market.outcome == outcome.lower()
+        return {
+            "token_id": token,
+            "outcome": outcome,
+            "price": float(winner) if market.outcome else mid,
+            "winner": winner,
+        }
+
+    async def clob_market(self, request: web.Request) -> web.Response:
+        market = self._by_condition(request)
+        return answer(
+            {
+                "c": market.condition_id,
+                "t": [{"t": market.up_token, "o": "Up"}, {"t": market.down_token, "o": "Down"}],
+                "mos": shares(market.min_qty),
+                "mts": market.tick / SCALE,
+                "mbf": 1000,
+                "tbf": 1000,
+                "ao": market.accepting,
+                "itode": market.taker_delay_ms > 0,
+                "sd": 0,
+                "oas": 0,
+                "fd": {"r": market.fee_rate, "e": 1, "to": True},
+                "r": {"mi": 50, "ma": 4.5, "e": True, "moas": 0},
+                "v": "v2" if market.version == 3 else "v1",
+            }
+        )
+
+    async def market_by_token(self, request: web.Request) -> web.Response:
+        market = self._by_token(request.match_info["token"])
+        return answer(
+            {
+                "condition_id": market.condition_id,
+                "primary_token_id": market.up_token,
+                "secondary_token_id": market.down_token,
+            }
+        )
+
+
+def iso(ms: int) -> str:
+    """UTC time to the second, as metadata writes it."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

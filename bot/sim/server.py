@@ -1,0 +1,370 @@
+"""The embedded venue: exchange, generated world and the venues' protocols on one loopback port, in a process of its own.
+
+`serve` runs it until told to stop, `VenueThread` runs it beside a test. A loop every 10 ms lets the world and the
+exchange catch up with the clock and sends what happened; a process that was stopped jumps over what it missed.
+Nothing here matches, prices or verifies: see exchange, market and verify.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import orjson
+from aiohttp import web
+from aiohttp.web_log import AccessLogger
+
+from bot.errors import SettingsError
+from bot.sim import verify
+from bot.sim.accounts import Accounts
+from bot.sim.binance_api import BinanceApi
+from bot.sim.clob_account import AccountRoutes
+from bot.sim.clob_public import PublicRoutes
+from bot.sim.clob_rest import OrderRoutes
+from bot.sim.clob_streams import MarketStream
+from bot.sim.control_api import ControlRoutes, Faults
+from bot.sim.exchange import Exchange
+from bot.sim.gamma import GammaRoutes
+from bot.sim.http import Refusal, refused
+from bot.sim.live_stream import LiveStream
+from bot.sim.market import World, WorldParameters
+from bot.sim.prices import BinanceQuote, BinanceTrade
+from bot.sim.user_stream import UserStream
+from bot.sim.venue import FUNDS, Venue, wall_ms
+
+HOST = "127.0.0.1"
+STEP_S = 0.010
+SAVE_EVERY_S = 3.0
+BODY_MAX = 4 << 20
+BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/")
+PROTOCOLS = (1, 2, 3)
+
+
+class VenueOptions(msgspec.Struct, kw_only=True):
+    """How to run the venue. `seed` None: a random one; `signature_type` says how the funded test wallet trades."""
+
+    port: int = 0
+    seed: int | None = None
+    series: tuple[str, ...] = ("btc-updown-5m",)
+    protocol: int = 2
+    aligned: bool = False
+    state: Path | None = None
+    until_stdin_closes: bool = False
+    parameters: WorldParameters = WorldParameters()
+    signature_type: int = 0
+    log: Callable[[str], None] | None = None  # gets one line for each thing worth a line
+
+
+class Server:
+    """Everything of one venue, from options to answers."""
+
+    def __init__(self, options: VenueOptions) -> None:
+        if options.protocol not in PROTOCOLS:
+            raise SettingsError(f"protocol {options.protocol} is unknown: want 1, 2 or 3")
+        self.options = options
+        self._log = options.log or (lambda line: None)
+        kept = _load(options.state)
+        key_seed = kept.get("seed", options.seed)
+        self.seed = options.seed if options.seed is not None else kept.get("seed", secrets.randbelow(2**31))
+        self._key_seed = self.seed if key_seed is None else key_seed
+        accounts = Accounts(self._key_seed)
+        self.venue = Venue(Exchange(), accounts, options.protocol)
+        self.venue_id = kept.get("venue_id") or str(uuid.uuid4())
+        self.private_key = accounts.private_key()
+        self.address = wallet_address(self.private_key)
+        self.funder = accounts.funder_for(options.signature_type, self.address)
+        if kept:
+            accounts.restore(kept["accounts"])
+            self.venue.restore(kept["owners"])
+        else:
+            self.venue.exchange.deposit(self.funder, FUNDS)
+        accounts.register_funder(accounts.open(self.address), options.signature_type, self.funder)
+        accounts.create_key(self.address, 0)
+        self._background: list[asyncio.Task[None]] = []
+        self._build()
+
+    def _build(self) -> None:
+        venue = self.venue
+        assets = dict.fromkeys(name.split("-")[0] for name in self.options.series)
+        self.faults = Faults(venue)
+        self._market, self._user = MarketStream(venue), UserStream(venue)
+        self._live = LiveStream(venue)
+        self._binance = BinanceApi(venue, [asset.upper() + "USDT" for asset in assets])
+        gamma = GammaRoutes(venue)
+        venue.listeners = [self._market.hear, self._user.hear, gamma.hear]
+        venue.flushers = [self._market.flush]
+        self.app = web.Application(middlewares=[self._guard], client_max_size=BODY_MAX)
+        for routes in (
+            PublicRoutes(venue).routes(),
+            AccountRoutes(venue).routes(),
+            OrderRoutes(venue).routes(),
+            gamma.routes("/gamma", "/data-api"),
+            self._binance.routes("/binance"),
+            ControlRoutes(venue, self.faults).routes(),
+            [
+                web.get("/ws/market", self._market.connect),
+                web.get("/ws/user", self._user.connect),
+                web.get("/live/ws", self._live.connect),
+            ],
+        ):
+            self.app.add_routes(routes)
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Any]
+    ) -> web.StreamResponse:  # every request passes here
+        row = None
+        if not request.path.startswith(BESIDE_CLOB):
+            row = request["log"] = self.venue.log(request.method, request.path)
+        if not self.faults.admit(request):
+            return web.Response(status=503)
+        try:
+            response: web.StreamResponse = await handler(request)
+        except Refusal as refusal:
+            response = refused(refusal.text, refusal.status)
+        except web.HTTPException as error:
+            response = refused(error.reason.lower(), error.status)
+        if row is not None:
+            row.status = response.status
+        return response
+
+    # -- life -----------------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[dict[str, Any]]:
+        """Bound, listed and stepping; yields the venue's info. Raises SettingsError for a port in use."""
+        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.5, access_log_class=AccessLogger)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, HOST, self.options.port)
+            try:
+                await site.start()
+            except OSError as error:
+                reason = error.strerror or error
+                raise SettingsError(f"cannot listen on {HOST} port {self.options.port}: {reason}") from error
+            assert runner.server is not None
+            self.faults.connections = lambda: runner.server.connections if runner.server is not None else ()
+            port = runner.addresses[0][1]
+            self._start_world()
+            self.venue.info = self._info(port)
+            self._background = [asyncio.create_task(self._run())]
+            if self.options.state is not None:
+                self._background.append(asyncio.create_task(self._keep_saving()))
+            self._log(f"venue {self.venue_id} serves on {HOST} port {port}, seed {self.seed}")
+            yield self.venue.info
+        finally:
+            for task in self._background:
+                task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
+            self.save()
+            await runner.cleanup()
+
+    def _start_world(self) -> None:
+        """As late as can be, since the first window's start is counted from here."""
+        self.venue.world = World(
+            self.venue.exchange,
+            seed=self.seed,
+            series=self.options.series,
+            start_ms=wall_ms(),
+            aligned=self.options.aligned,
+            parameters=self.options.parameters,
+            protocol=self.options.protocol,
+        )
+        for market in self.venue.exchange.markets.values():
+            self._live.offer(market.asset, market.window_s)
+        self.venue.tell()
+
+    async def _run(self) -> None:
+        """Catch up with the clock, send what happened, sleep. A failure here ends the venue: half a venue misleads."""
+        assert self.venue.world is not None
+        while True:
+            now_ms = wall_ms()
+            for event in self.venue.world.step(now_ms):
+                if isinstance(event, BinanceQuote | BinanceTrade):
+                    self._binance.hear(event)
+                else:
+                    self._live.hear(event)
+            self.venue.step(now_ms)
+            self._binance.tick(now_ms)
+            await asyncio.sleep(STEP_S)
+
+    async def failed(self) -> None:
+        """Returns when the stepping loop ended, which it does only by failing; raises what ended it."""
+        await self._background[0]
+
+    def _info(self, port: int) -> dict[str, Any]:
+        http, ws = f"http://{HOST}:{port}", f"ws://{HOST}:{port}"
+        credentials = self.venue.accounts.open(self.address).keys[0]
+        return {
+            "url": http,
+            "rest_url": http,
+            "gamma_url": http + "/gamma",
+            "data_url": http + "/data-api",
+            "market_ws_url": ws + "/ws/market",
+            "user_ws_url": ws + "/ws/user",
+            "settlement_ws_url": ws + "/live/ws",
+            "binance_ws_url": ws + "/binance",
+            "binance_rest_url": http + "/binance",
+            "private_key": self.private_key,
+            "address": self.address,
+            "api_key": credentials.api_key,
+            "api_secret": credentials.secret,
+            "api_passphrase": credentials.passphrase,
+            "venue_id": self.venue_id,
+            "pid": os.getpid(),
+            "seed": self.seed,
+            "series": list(self.options.series),
+            "protocol": self.options.protocol,
+            "chain_id": verify.CHAIN_ID,
+            "funder": self.address if self.options.signature_type == 0 else self.funder,
+            "signature_type": self.options.signature_type,
+        }
+
+    # -- what outlives it -------------------------------------------------------------------------------------------------
+
+    async def _keep_saving(self) -> None:
+        while True:
+            self.save()
+            await asyncio.sleep(SAVE_EVERY_S)
+
+    def save(self) -> None:
+        """Replace the state file; the old one stays whole until the new one is."""
+        if self.options.state is None:
+            return
+        record = {
+            "venue_id": self.venue_id,
+            "seed": self._key_seed,
+            "accounts": self.venue.accounts.record(),
+            "owners": self.venue.record(),
+        }
+        fresh = self.options.state.with_name(self.options.state.name + ".new")
+        fresh.write_bytes(orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2))
+        fresh.replace(self.options.state)
+
+
+def _load(state: Path | None) -> dict[str, Any]:
+    """A state file's content; {} when there is none yet. Raises SettingsError for one that cannot be used."""
+    if state is None or not state.exists():
+        if state is not None and not state.parent.is_dir():
+            raise SettingsError(f"the folder of the state file {state} does not exist")
+        return {}
+    try:
+        kept = orjson.loads(state.read_bytes())
+        if not {"venue_id", "seed", "accounts", "owners"} <= kept.keys():
+            raise ValueError("keys are missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise SettingsError(f"the state file {state} cannot be used: {error}") from error
+    return dict(kept)
+
+
+def wallet_address(private_key: str) -> str:
+    """The checksummed address of a key, without the second that eth_account takes to import."""
+    from coincurve import PrivateKey
+    from Crypto.Hash import keccak
+
+    public = PrivateKey(bytes.fromhex(private_key.removeprefix("0x"))).public_key.format(compressed=False)[1:]
+    address = keccak.new(digest_bits=256, data=public).hexdigest()[-40:]
+    digest = keccak.new(digest_bits=256, data=address.encode()).hexdigest()
+    return "0x" + "".join(
+        letter.upper() if int(nibble, 16) > 7 else letter for letter, nibble in zip(address, digest, strict=False)
+    )
+
+
+async def _serve(options: VenueOptions, announce: Callable[[dict[str, Any]], None], stop: asyncio.Event) -> None:
+    server = Server(options)
+    async with server.running() as info:
+        announce(info)
+        # Loaded beside the first requests, which would otherwise pay for it.
+        threading.Thread(target=verify.warm, name="venue-warm", daemon=True).start()
+        waiting = {asyncio.create_task(stop.wait()), asyncio.create_task(server.failed())}
+        done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        for task in done:
+            task.result()
+
+
+def serve(options: VenueOptions, announce: Callable[[dict[str, Any]], None]) -> None:
+    """Run a venue until SIGTERM, SIGINT, or (when asked) the end of standard input. Raises SettingsError."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if options.until_stdin_closes:
+            threading.Thread(target=_watch_stdin, args=(loop, stop), name="venue-stdin", daemon=True).start()
+        await _serve(options, announce, stop)
+
+    asyncio.run(main())
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The parent holds the other end: whatever ends it, closes it."""
+    try:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+    except OSError:
+        pass  # not readable at all is as good as closed
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(stop.set)
+
+
+class VenueThread:
+    """A venue in a thread, for tests: `with VenueThread(VenueOptions(seed=1)) as venue: venue.info["url"]`."""
+
+    def __init__(self, options: VenueOptions | None = None, start_timeout_s: float = 20.0) -> None:
+        self._options = options or VenueOptions(seed=1)
+        self._start_timeout_s = start_timeout_s
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="venue", daemon=True)
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self.info: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        started = self._ready.wait(self._start_timeout_s)
+        if self._error is not None:
+            raise self._error
+        assert started, "the venue did not start in time"
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it and wait; stopping twice does nothing. Raises what broke it meanwhile."""
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10.0)
+        if self._error is not None:
+            raise self._error
+
+    def _announced(self, info: dict[str, Any]) -> None:
+        self.info = info
+        self._ready.set()
+
+    def _run(self) -> None:
+        async def main() -> None:
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            await _serve(self._options, self._announced, self._stop)
+
+        try:
+            asyncio.run(main())
+        except BaseException as error:  # noqa: BLE001  (handed to the thread that waits)
+            self._error = error
+        finally:
+            self._ready.set()

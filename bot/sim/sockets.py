@@ -1,0 +1,160 @@
+"""A streaming client of the embedded venue: its socket, its bounded queue and the task that writes it out.
+
+A client that reads too slowly is cut off, never waited for. Knows nothing of what the frames say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from aiohttp import WSMsgType, web
+
+QUEUE_MAX = 20_000  # frames; about 20 s of a busy market
+QUEUE_BYTES_MAX = 32_000_000
+PING_MAX_S = 120.0  # a CLOB stream without a text PING for longer is hung up
+
+
+class StreamClient:
+    """One WebSocket. `send` never blocks; frames leave in order."""
+
+    def __init__(
+        self, *, ping_every_s: float | None = None, pong_within_s: float = 60.0, slow_code: int = 1008
+    ) -> None:
+        # Pings are answered and counted here and not by aiohttp, whose own rule drops a link after half a ping interval.
+        self.socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=4 << 20)
+        self._ping_every_s = ping_every_s
+        self._pong_within_s = pong_within_s
+        self._slow_code = slow_code
+        self._queue: deque[str] = deque()
+        self._queued_bytes = 0
+        self._ready = asyncio.Event()
+        self._request: web.Request | None = None
+        self._closing: tuple[int, bytes] | None = None
+        self.last_pong = time.monotonic()
+
+    def send(self, frame: str | bytes) -> None:
+        if self._closing is not None:
+            return
+        text = frame if isinstance(frame, str) else frame.decode()
+        self._queue.append(text)
+        self._queued_bytes += len(text)
+        if len(self._queue) > QUEUE_MAX or self._queued_bytes > QUEUE_BYTES_MAX:
+            self._queue.clear()
+            self.abort()
+        self._ready.set()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye after what is queued."""
+        if self._closing is None:
+            self._closing = (code, reason.encode())
+            self._ready.set()
+
+    def abort(self) -> None:
+        """Cut the connection without a close frame."""
+        self._closing = (self._slow_code, b"")
+        if self._request is not None and self._request.transport is not None:
+            self._request.transport.abort()
+        self._ready.set()
+
+    async def run(self, request: web.Request, heard: Callable[[str], Awaitable[None] | None]) -> web.WebSocketResponse:
+        """Serve the connection until either side ends it; `heard` gets each text frame."""
+        self._request = request
+        await self.socket.prepare(request)
+        tasks = [asyncio.create_task(self._write())]
+        if self._ping_every_s is not None:
+            tasks.append(asyncio.create_task(self._ping(self._ping_every_s)))
+        try:
+            async for message in self.socket:
+                if message.type == WSMsgType.TEXT:
+                    answer = heard(message.data)
+                    if answer is not None:
+                        await answer
+                elif message.type == WSMsgType.PING:
+                    await self.socket.pong(message.data)
+                elif message.type == WSMsgType.PONG:
+                    self.last_pong = time.monotonic()
+        except ConnectionResetError:
+            pass  # the other side left; there is nobody to tell
+        finally:
+            if self._closing is not None:
+                await asyncio.wait(tasks[:1], timeout=1.0)  # its close frame may still be on its way
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return self.socket
+
+    async def _write(self) -> None:
+        queue = self._queue
+        try:
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                while queue:
+                    text = queue.popleft()
+                    self._queued_bytes -= len(text)
+                    await self.socket.send_str(text)
+                if self._closing is not None:
+                    code, reason = self._closing
+                    await self.socket.close(code=code, message=reason)
+                    return
+        except (ConnectionResetError, RuntimeError):
+            return  # closed under our hands; the reading side ends the connection
+
+    async def _ping(self, every_s: float) -> None:
+        try:
+            while True:
+                await asyncio.sleep(every_s)
+                if time.monotonic() - self.last_pong > every_s + self._pong_within_s:
+                    self.abort()
+                    return
+                await self.socket.ping(str(int(time.time() * 1000)).encode())
+        except ConnectionResetError:
+            return
+
+
+class PingedClient(StreamClient):
+    """A client of the two CLOB streams: it must subscribe first, and then send the text PING now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subscribed = False
+        self._last_ping = time.monotonic()
+
+    def pinged(self, text: str) -> bool:
+        """Answer a PING; one that comes before a subscription ends the connection."""
+        if text != "PING":
+            return False
+        self._last_ping = time.monotonic()
+        if self.subscribed:
+            self.send("PONG")
+        else:
+            self.close(1008, "invalid subscription payload")
+        return True
+
+    async def run(self, request: web.Request, heard: Callable[[str], Awaitable[None] | None]) -> web.WebSocketResponse:
+        watchdog = asyncio.create_task(self._watch())
+        try:
+            return await super().run(request, heard)
+        finally:
+            watchdog.cancel()
+
+    async def _watch(self) -> None:
+        while time.monotonic() - self._last_ping < PING_MAX_S:
+            await asyncio.sleep(5.0)
+        self.abort()
+
+
+class FrameLimit:
+    """At most so many frames in any one second."""
+
+    def __init__(self, per_s: int) -> None:
+        self._times: deque[float] = deque(maxlen=per_s)
+
+    def exceeded(self) -> bool:
+        now = time.monotonic()
+        full = len(self._times) == self._times.maxlen and now - self._times[0] < 1.0
+        self._times.append(now)
+        return full

@@ -1,0 +1,204 @@
+"""What all parts of the embedded venue share: the exchange, the accounts, the books, the request log and the clock.
+
+`tell` hands what the exchange did to everyone who listens. Knows no HTTP and no socket.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bot.sim import records as rec
+from bot.sim.accounts import Account, Accounts
+from bot.sim.exchange import Exchange
+from bot.sim.render import Books
+from bot.units import USD_ONE, Qty, Usd, shares, usd
+
+LOG_MAX = 500_000
+PAUSE_MS = 1_000  # the process was stopped: what waits in the sockets is heard before anyone is punished for silence
+FUNDS: Usd = 10_000 * USD_ONE
+
+if TYPE_CHECKING:
+    from bot.sim.market import World
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """One CLOB request as the log shows it; the status is 0 until it was answered."""
+
+    seq: int
+    monotonic_ns: int
+    method: str
+    path: str
+    owner: str = ""
+    status: int = 0
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Venue:
+    """The shared state. Everything runs on one event loop, so nothing here is locked."""
+
+    def __init__(self, exchange: Exchange, accounts: Accounts, protocol: int) -> None:
+        self.exchange = exchange
+        self.accounts = accounts
+        self.protocol = protocol
+        self.books = Books(exchange)
+        self.world: World | None = None
+        self.info: dict[str, Any] = {}
+        self.started_ns = time.monotonic_ns()
+        self.requests: deque[Request] = deque(maxlen=LOG_MAX)
+        self.held: dict[str, Callable[[], None]] = {}  # orders in their taker delay, and whom to wake
+        self.listeners: list[Callable[[rec.Event], None]] = []
+        self.flushers: list[Callable[[], None]] = []
+        self._sequence = itertools.count(1)
+        self._notice = itertools.count(1)
+        self._numbers: dict[str, int] = {}
+        self._stepped_ms = 0
+        self._paused_until_ms = 0
+
+    def log(self, method: str, path: str) -> Request:
+        row = Request(seq=next(self._sequence), monotonic_ns=time.monotonic_ns(), method=method, path=path)
+        self.requests.append(row)
+        return row
+
+    def number_of(self, condition_id: str) -> int:
+        """The numeric id that metadata shows beside the condition id."""
+        return self._numbers.setdefault(condition_id, 2_100_001 + len(self._numbers))
+
+    def tradable(self, token: str) -> bool:
+        market = self.exchange.by_token.get(token)
+        return market is not None and not market.outcome
+
+    # -- time and events ------------------------------------------------------------------------------------------------
+
+    def step(self, now_ms: int) -> None:
+        """Everything in the exchange that fell due, and the dead-man switches."""
+        if self._stepped_ms and now_ms - self._stepped_ms > PAUSE_MS:
+            self._paused_until_ms = now_ms + PAUSE_MS
+        self._stepped_ms = now_ms
+        self.exchange.step(now_ms)
+        if now_ms >= self._paused_until_ms:
+            for api_key, beats in self.accounts.beats.items():
+                if beats.lapsed(now_ms):
+                    self.cancel_key(api_key, now_ms)
+        self.tell()
+        for order_id in [held for held in self.held if not self._waits(held)]:
+            self.held.pop(order_id)()
+
+    def _waits(self, order_id: str) -> bool:
+        order = self.exchange.order(order_id)
+        return order is not None and order.status == rec.DELAYED
+
+    def cancel_key(self, api_key: str, now_ms: int) -> None:
+        """Cancel every open order of one API key."""
+        account = self.accounts.by_key[api_key][0]
+        for owner in account.owners:
+            mine = [o.order_id for o in self.exchange.orders_of(owner, open_only=True) if o.api_key == api_key]
+            self.exchange.cancel(owner, mine, now_ms)
+
+    def tell(self) -> None:
+        """Drain the exchange and let everyone hear it. Called after anything that may have changed it."""
+        events = self.exchange.take_events()
+        for event in events:
+            self.books.note(event)
+        for event in events:
+            self._notify(event)
+            for listener in self.listeners:
+                listener(event)
+        for flush in self.flushers:
+            flush()
+
+    def _notify(self, event: rec.Event) -> None:
+        """The notifications a user can read back: 1 cancelled, 2 filled."""
+        match event:
+            case rec.OrderEvent(kind="CANCELLATION", order=order):
+                payload = {"order_id": order.order_id, "market": order.condition_id, "asset_id": order.token}
+                self._note(1, order.api_key, payload, event.ts_ms)
+            case rec.TradeEvent(trade=trade) if trade.status == rec.MATCHED:
+                payload = {"trade_id": trade.trade_id, "market": trade.condition_id, "asset_id": trade.token}
+                for api_key in dict.fromkeys([trade.taker_api_key, *(leg.api_key for leg in trade.makers)]):
+                    self._note(2, api_key, payload, event.ts_ms)
+
+    def _note(self, kind: int, api_key: str, payload: dict[str, Any], ts_ms: int) -> None:
+        found = self.accounts.by_key.get(api_key)
+        if found is not None:
+            notice = {"id": next(self._notice), "type": kind, "owner": api_key, "payload": payload}
+            found[0].notices.append({**notice, "timestamp": ts_ms // 1000})
+
+    # -- the truth, and what outlives the process ----------------------------------------------------------------------
+
+    def ledger(self) -> dict[str, Any]:
+        """What every wallet has, by owner address, in USD and shares."""
+        keys: dict[str, list[str]] = {}
+        for account in self.accounts.by_address.values():
+            for owner in account.owners:
+                keys.setdefault(owner, []).extend(key.api_key for key in account.keys.values())
+        owners = {*keys, *(owner for owner in self.exchange.accounts if owner.startswith("0x"))}
+        return {owner: self._ledger_of(owner, keys.get(owner, [])) for owner in sorted(owners)}
+
+    def _ledger_of(self, owner: str, api_keys: list[str]) -> dict[str, Any]:
+        account = self.exchange.account(owner)
+        return {
+            "api_keys": api_keys,
+            "cash_usd": usd(account.cash),
+            "orders": [_ledger_order(order) for order in self.exchange.orders_of(owner)],
+            "fills": [fill for trade in self.exchange.trades_of(owner) for fill in _fills(trade, owner)],
+            "positions": {token: shares(qty) for token, qty in account.tokens.items() if qty},
+        }
+
+    def record(self) -> dict[str, Any]:
+        """The ledger as a state file keeps it: cash and positions; resting orders are not kept."""
+        return {
+            owner: {"cash": account.cash, "positions": {token: qty for token, qty in account.tokens.items() if qty}}
+            for owner, account in self.exchange.accounts.items()
+            if owner.startswith("0x")
+        }
+
+    def restore(self, rows: dict[str, dict[str, Any]]) -> None:
+        for owner, row in rows.items():
+            self.exchange.deposit(owner, row["cash"])
+            for token, qty in row["positions"].items():
+                self.exchange.grant(owner, token, qty)
+
+    def account_of(self, owner: str) -> Account | None:
+        """The wallet that acts for an owner."""
+        return next((a for a in self.accounts.by_address.values() if owner in a.owners), None)
+
+
+def _ledger_order(order: rec.Order) -> dict[str, Any]:
+    status = rec.CANCELED if order.status.startswith(rec.CANCELED) else order.status
+    return {
+        "id": order.order_id,
+        "status": status,
+        "asset_id": order.token,
+        "side": str(order.side),
+        "price": order.px / 10_000,
+        "original_size": shares(order.qty),
+        "size_matched": shares(order.matched),
+    }
+
+
+def _fills(trade: rec.Trade, owner: str) -> Iterable[dict[str, Any]]:
+    """The owner's own legs of a trade: (trade_id, order_id) is unique."""
+    legs: list[tuple[str, str, str, int, Qty]] = [
+        (leg.order_id, leg.token, str(leg.side), leg.px, leg.qty) for leg in trade.makers if leg.owner == owner
+    ]
+    if trade.taker_owner == owner:
+        legs.append((trade.taker_order_id, trade.token, str(trade.side), trade.px, trade.qty))
+    for order_id, token, side, px, qty in legs:
+        yield {
+            "trade_id": trade.trade_id,
+            "order_id": order_id,
+            "asset_id": token,
+            "side": side,
+            "price": px / 10_000,
+            "size": shares(qty),
+            "status": trade.status,
+        }
