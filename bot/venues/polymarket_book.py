@@ -6,7 +6,7 @@ cannot be read is skipped and counted, for a book can be asked for again. Knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -234,7 +234,7 @@ class MarketFeed(Conversation):
         if found is None:
             return
         followed, up = found
-        bids, asks = list(_levels(event["bids"])), list(_levels(event["asks"]))
+        bids, asks = _levels(event["bids"]), _levels(event["asks"])
         tick = event.get("tick_size")
         # A change missed while we were away shows here; after an event of its own, a snapshot may be the older one.
         if tick and not followed.tick_told:
@@ -309,8 +309,11 @@ def _book_qty(text: str) -> Qty:
     return qty
 
 
-def _levels(rows: Iterable[dict[str, str]]) -> Iterator[tuple[Px, Qty]]:
-    return ((_book_px(row["price"]), _book_qty(row["size"])) for row in rows)
+def _levels(rows: Iterable[dict[str, str]]) -> list[tuple[Px, Qty]]:
+    levels = [(fast_px(row["price"]), fast_qty(row["size"])) for row in rows]
+    if levels and not (min(levels)[0] > 0 and max(levels)[0] < PX_ONE):
+        raise ValueError("a price outside of 0 to 1")
+    return levels
 
 
 def _says(up: bool, change: dict[str, Any]) -> tuple[bool, Px | None, Px | None] | None:
