@@ -1,0 +1,265 @@
+"""Series, slugs and market metadata: what the venue publishes of a market, read into ours. Pure.
+
+A market whose settlement rule is not one we model is refused here, with the reason, and never traded.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import orjson
+
+from bot.errors import BotError, FrameError, SettingsError
+from bot.market import Market, Rule
+from bot.units import NS_PER_S, PX_ONE, Ns, parse_px, parse_qty
+from bot.venues.polymarket_trades import text_of
+
+# How long a marketable crypto order is held before matching, where the venue only says that it is.
+TAKER_DELAY_MS = 150
+
+_FULL_NAMES = {
+    "btc": "bitcoin",
+    "eth": "ethereum",
+    "sol": "solana",
+    "xrp": "xrp",
+    "doge": "dogecoin",
+    "bnb": "bnb",
+    "hype": "hyperliquid",
+}
+_SERIES = re.compile(r"([a-z0-9]+)-updown-([1-9][0-9]*)(m|h|d)")
+_UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
+_TWAP_SOURCE = re.compile(r"twap-(\d+)s")
+
+
+class Unusable(BotError):
+    """The metadata is readable, and says that the market is none for us; final for this market."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A recurring market: "btc-updown-5m". Windows follow each other without a gap."""
+
+    name: str
+    asset: str
+    length_s: int
+    form: str  # "epoch": slugs carry the start second; "hourly", "daily": slugs carry Eastern wall time
+
+    def start_of(self, utc_s: float) -> int:
+        """Start of the window that holds this second, on the venue's own grid."""
+        second = math.floor(utc_s)
+        if self.length_s <= 3600:
+            return second - second % self.length_s
+        # Longer windows keep to the clock of New York, whose offset to UTC changes twice a year.
+        local = datetime.fromtimestamp(second, _eastern())
+        hours = 12 if self.form == "daily" else local.hour - local.hour % (self.length_s // 3600)
+        start = local.replace(hour=hours, minute=0, second=0, microsecond=0)
+        if start > local:
+            start -= timedelta(days=1)
+        return int(start.timestamp())
+
+    def slug(self, start_s: int) -> str:
+        """The venue's address of the window that starts then."""
+        if self.form == "epoch":
+            return f"{self.name}-{start_s}"
+        full = _FULL_NAMES[self.asset]
+        if self.form == "daily":
+            # A daily market is named after the day it ends on.
+            end = datetime.fromtimestamp(start_s + self.length_s, _eastern())
+            return f"{full}-up-or-down-on-{end:%B}-{end.day}-{end.year}".lower()
+        start = datetime.fromtimestamp(start_s, _eastern())
+        hour = start.hour % 12 or 12
+        half = "am" if start.hour < 12 else "pm"
+        return f"{full}-up-or-down-{start:%B}-{start.day}-{start.year}-{hour}{half}-et".lower()
+
+    def owns(self, slug: str) -> bool:
+        if self.form == "epoch":
+            return slug.startswith(f"{self.name}-")
+        prefix = f"{_FULL_NAMES[self.asset]}-up-or-down-"
+        daily = slug.startswith(f"{prefix}on-")
+        return daily if self.form == "daily" else slug.startswith(prefix) and slug.endswith("-et") and not daily
+
+
+def _eastern() -> ZoneInfo:
+    return ZoneInfo("America/New_York")
+
+
+def parse_series(name: str) -> Series:
+    """Raises SettingsError."""
+    match = _SERIES.fullmatch(name)
+    if match is None:
+        raise SettingsError(f"series {name!r} is not of the form <coin>-updown-<length>, such as btc-updown-5m")
+    asset, count, unit = match.groups()
+    length_s = int(count) * _UNIT_S[unit]
+    form = {("1", "h"): "hourly", ("1", "d"): "daily"}.get((count, unit), "epoch")
+    if form != "epoch" and asset not in _FULL_NAMES:
+        raise SettingsError(f"series {name!r}: the venue's full name of {asset!r} is not known")
+    if length_s > 3600 and form == "epoch" and 86_400 % length_s:
+        raise SettingsError(f"series {name!r}: a window longer than an hour must divide the day")
+    return Series(name, asset, length_s, form)
+
+
+def utc_ns_of(value: object) -> Ns:
+    """An ISO time with its zone. Raises FrameError."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise FrameError(f"not a time: {value!r}") from None
+    if moment.tzinfo is None:
+        raise FrameError(f"a time without zone: {value!r}")
+    return round(moment.timestamp() * 1000) * 1_000_000
+
+
+def listed_in_text(value: object) -> list[Any]:
+    """A list, which the venue often encodes once more inside a string. Raises FrameError."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            raise FrameError(f"no list in {value!r}") from None
+    if not isinstance(value, list):
+        raise FrameError(f"not a list: {value!r}")
+    return value
+
+
+def rule_of(series: Series, market: Mapping[str, Any]) -> tuple[Rule, int]:
+    """What settles it, with the averaging window in seconds. Raises Unusable for a rule we do not model."""
+    config = market.get("cryptoMarketConfig")
+    source = str(market.get("resolutionSource") or "").lower()
+    if isinstance(config, Mapping) and config.get("twapEnabled") is True:
+        window_s = config.get("twapLookbackSeconds")
+        if isinstance(window_s, int) and window_s > 0:
+            return Rule.TWAP, window_s
+        raise Unusable(f"a mean over {window_s!r} seconds")
+    in_source = _TWAP_SOURCE.search(source)
+    if in_source is not None and int(in_source.group(1)) > 0:
+        return Rule.TWAP, int(in_source.group(1))
+    if "binance" in source:
+        if series.form == "daily":
+            raise Unusable("daily markets compare closes of one-minute candles, which is not modelled")
+        return Rule.CANDLE, 0
+    raise Unusable(f"unknown settlement rule (source {source[:80]!r})")
+
+
+def read_market(series: Series, event: Mapping[str, Any], market: Mapping[str, Any], clob_version: int) -> Market:
+    """Gamma's metadata as a Market. Raises FrameError (unreadable, try again) or Unusable (readable, not for us)."""
+    symbol = text_of(market, "conditionId")
+    slug = text_of(market, "slug")
+    start_ns = utc_ns_of(market.get("eventStartTime") or event.get("startTime"))
+    end_ns = utc_ns_of(market.get("endDate") or event.get("endDate"))
+    if abs(end_ns - start_ns - series.length_s * NS_PER_S) > NS_PER_S:
+        raise Unusable(f"its window lasts {(end_ns - start_ns) / NS_PER_S:.0f} s")
+    named = str(market.get("version") or "v1").lower()
+    if named not in ("v1", "v2"):
+        raise Unusable(f"unknown version {named!r}")
+    version = 3 if named == "v2" else (1 if clob_version == 1 else 2)
+    up_token, down_token = _tokens(market, "positionIds" if version == 3 else "clobTokenIds")
+    rule, window_s = rule_of(series, market)
+    fees = market.get("feeSchedule")
+    fees = fees if isinstance(fees, Mapping) else {}
+    try:
+        return Market(
+            symbol=symbol,
+            slug=slug,
+            series=series.name,
+            asset=series.asset,
+            up_token=up_token,
+            down_token=down_token,
+            version=version,
+            neg_risk=market.get("negRisk") is True,
+            rule=rule,
+            window_s=window_s,
+            start_utc_ns=start_ns,
+            end_utc_ns=end_ns,
+            tick=_tick(market.get("orderPriceMinTickSize")),
+            min_qty=parse_qty(market.get("orderMinSize", 5)),
+            fee_rate=float(fees.get("rate", 0.0)),
+            rebate_rate=float(fees.get("rebateRate", 0.0)),
+        )
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"metadata of {slug}: {error}") from None
+
+
+def _tokens(market: Mapping[str, Any], name: str) -> tuple[str, str]:
+    tokens = [str(token) for token in listed_in_text(market.get(name))]
+    outcomes = [str(outcome).lower() for outcome in listed_in_text(market.get("outcomes"))]
+    if len(tokens) != 2 or not all(token.isdigit() for token in tokens) or tokens[0] == tokens[1]:
+        raise FrameError(f"{name} does not hold two token ids")
+    if outcomes == ["up", "down"]:
+        return tokens[0], tokens[1]
+    if outcomes == ["down", "up"]:
+        return tokens[1], tokens[0]
+    raise Unusable(f"its outcomes are {outcomes}")
+
+
+def _tick(value: Any) -> int:
+    tick = parse_px(value)
+    if tick <= 0 or PX_ONE % tick:
+        raise ValueError(f"tick {value!r} does not divide one dollar")
+    return tick
+
+
+def with_clob_facts(market: Market, facts: Mapping[str, Any]) -> Market:
+    """The order book's own word on tick, size, fee and delay. Raises FrameError while it is not ready for orders."""
+    if str(facts.get("c", "")).lower() != market.symbol.lower():
+        raise FrameError("the order book's facts are of another market")
+    if facts.get("ao") is False:
+        raise FrameError("the order book does not accept orders yet")
+    if market.version != 3:
+        tokens = {str(entry.get("t")) for entry in facts.get("t") or () if isinstance(entry, Mapping)}
+        if tokens != {market.up_token, market.down_token}:
+            raise FrameError("the order book names other tokens")
+    fees = facts.get("fd")
+    fees = fees if isinstance(fees, Mapping) else {}
+    try:
+        return msgspec.structs.replace(
+            market,
+            tick=_tick(facts.get("mts", market.tick / PX_ONE)),
+            min_qty=parse_qty(facts["mos"]) if "mos" in facts else market.min_qty,
+            neg_risk=facts.get("nr") is True or market.neg_risk,
+            fee_rate=float(fees.get("r", market.fee_rate)),
+            taker_delay_ms=TAKER_DELAY_MS if facts.get("itode") is True else round(1000 * float(facts.get("sd") or 0)),
+        )
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"the order book's facts of {market.slug}: {error}") from None
+
+
+def winner_by_prices(market: Market, event: Mapping[str, Any]) -> str | None:
+    """Gamma: the winning token of a closed market, "" when it paid both alike, None while it is open.
+
+    Raises FrameError.
+    """
+    for record in event.get("markets") or ():
+        if isinstance(record, Mapping) and str(record.get("conditionId", "")).lower() == market.symbol.lower():
+            if record.get("closed") is not True:
+                return None
+            prices = [str(price) for price in listed_in_text(record.get("outcomePrices"))]
+            up_first = str(listed_in_text(record.get("outcomes"))[0]).lower() == "up"
+            try:
+                values = [float(price) for price in prices]
+            except ValueError:
+                raise FrameError("outcomePrices are no numbers") from None
+            if values == [0.5, 0.5]:
+                return ""
+            if sorted(values) != [0.0, 1.0]:
+                return None
+            return market.up_token if (values[0] == 1.0) == up_first else market.down_token
+    raise FrameError("the event holds no such market")
+
+
+def winner_by_tokens(market: Market, record: Mapping[str, Any]) -> str | None:
+    """The order book's long form: the token marked as winner, None while there is none."""
+    for entry in record.get("tokens") or ():
+        if isinstance(entry, Mapping) and entry.get("winner") is True:
+            token = str(entry.get("token_id"))
+            if token in (market.up_token, market.down_token):
+                return token
+            outcome = str(entry.get("outcome") or "").lower()
+            return {"up": market.up_token, "down": market.down_token}.get(outcome)
+    return None

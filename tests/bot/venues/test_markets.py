@@ -1,0 +1,407 @@
+"""Finding, reading, following and forgetting markets, with injected answers and numbers for time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bot.errors import FrameError, SettingsError
+from bot.market import Market, Rule
+from bot.messages import MarketDropped, MarketListed, MarketResolved, Message
+from bot.units import NS_PER_S
+from bot.venues.polymarket_markets import Markets
+from bot.venues.polymarket_metadata import Unusable, parse_series, read_market, with_clob_facts
+from bot.venues.venue_clock import VenueClock
+
+T0 = 1_793_750_400  # 2026-11-04T00:00:00Z, on the 5 minute grid
+FIVE = parse_series("btc-updown-5m")
+
+
+def iso(second: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def record(start: int, length: int = 300, **fields: Any) -> dict[str, Any]:
+    return {
+        "conditionId": f"0xc{start}",
+        "slug": f"btc-updown-5m-{start}",
+        "version": "v1",
+        "outcomes": '["Up", "Down"]',
+        "outcomePrices": '["0.525", "0.475"]',
+        "clobTokenIds": json.dumps([f"{start}1", f"{start}2"]),
+        "positionIds": [f"{start}7", f"{start}8"],
+        "closed": False,
+        "negRisk": False,
+        "orderPriceMinTickSize": 0.01,
+        "orderMinSize": 5,
+        "eventStartTime": iso(start),
+        "endDate": iso(start + length),
+        "startDate": iso(start - 86_400),
+        "resolutionSource": "https://data.chain.link/streams/btc-usd-twap-60s-streams",
+        "feeSchedule": {"exponent": 1, "rate": 0.07, "takerOnly": True, "rebateRate": 0.2},
+        "cryptoMarketConfig": {"asset": "btc", "twapEnabled": True, "twapLookbackSeconds": 60},
+    } | fields
+
+
+def facts(start: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "c": f"0xc{start}",
+        "t": [{"t": f"{start}1", "o": "Up"}, {"t": f"{start}2", "o": "Down"}],
+        "mos": 5,
+        "mts": 0.01,
+        "ao": True,
+        "itode": True,
+        "sd": 0,
+        "fd": {"r": 0.07, "e": 1, "to": True},
+        "v": "v1",
+    } | fields
+
+
+class Venue:
+    """Answers like the venue's public REST; `windows` are the starts that exist, `down` makes every answer fail."""
+
+    def __init__(self, *windows: int) -> None:
+        self.windows = list(windows)
+        self.records: dict[int, dict[str, Any]] = {}
+        self.facts: dict[int, dict[str, Any]] = {}
+        self.winners: dict[int, str] = {}
+        self.version: Any = {"version": 2}
+        self.down = False
+        self.asked: list[str] = []
+
+    def get(self, url: str, params: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        path = url.partition("//")[2].partition("/")[2]
+        self.asked.append(path)
+        if self.down:
+            return 0, None
+        head, _, last = path.rpartition("/")
+        if path == "version":
+            return 200, self.version
+        if path == "events":
+            assert params is not None and params["tag_slug"] == "up-or-down"
+            stale = {"slug": "x", "markets": [record(T0 - 86_400 * 200)]}
+            return 200, [stale, *(self._event(start) for start in self.windows)]
+        if head == "events/slug":
+            start = int(last.rpartition("-")[2])
+            return (200, self._event(start)) if start in self.windows else (404, {"error": "not found"})
+        start = int(last.removeprefix("0xc"))
+        if head == "clob-markets":
+            return 200, self.facts.get(start, facts(start))
+        assert head == "markets"
+        tokens = [{"token_id": f"{start}{n}", "winner": self.winners.get(start) == f"{start}{n}"} for n in (1, 2)]
+        return 200, {"tokens": tokens}
+
+    def _event(self, start: int) -> dict[str, Any]:
+        return {"slug": f"btc-updown-5m-{start}", "markets": [self.records.get(start, record(start))]}
+
+
+class Follower:
+    """Polls four times a second of made-up time and collects what was told."""
+
+    def __init__(self, venue: Venue, series: str = "btc-updown-5m") -> None:
+        self.said: list[str] = []
+        self.markets = Markets(venue, "http://gamma", "http://clob", [series], self.said.append)
+        self.told: list[tuple[float, Message]] = []
+
+    def run(self, begin: float, seconds: float) -> list[str]:
+        before = len(self.told)
+        for step in range(int(seconds * 4) + 1):
+            second = begin + step / 4
+            ns = int(second * NS_PER_S)
+            self.told += [(second, message) for message in self.markets.poll(ns, ns)]
+        return [word(message) for _, message in self.told[before:]]
+
+
+def word(message: Message) -> str:
+    match message:
+        case MarketListed(market=market):
+            return f"listed {market.start_utc_ns // NS_PER_S - T0}"
+        case MarketResolved():
+            return f"resolved {message.winning_asset_id}"
+        case MarketDropped():
+            return f"dropped {int(message.symbol[3:]) - T0}"
+    raise AssertionError(message)
+
+
+def test_on_the_grid_current_and_next_are_listed_by_slug_in_one_poll() -> None:
+    venue = Venue(*range(T0, T0 + 1500, 300))
+    follower = Follower(venue)
+    assert follower.run(T0 + 10, 0) == ["listed 0", "listed 300"]
+    assert "events" not in venue.asked
+
+
+def test_windows_off_the_grid_are_found_in_the_listing_then_followed_by_slug() -> None:
+    starts = [T0 + 17, T0 + 317, T0 + 617]
+    venue = Venue(*starts)
+    follower = Follower(venue)
+    assert follower.run(T0 + 22, 1) == ["listed 17", "listed 317"]
+    venue.asked.clear()
+    assert follower.run(T0 + 318, 1)[0] == "listed 617"
+    assert "events" not in venue.asked
+
+
+def test_a_window_is_resolved_after_its_end_and_dropped_ten_seconds_later() -> None:
+    venue = Venue(*range(T0, T0 + 1500, 300))
+    follower = Follower(venue)
+    follower.run(T0 + 10, 290)
+    assert follower.run(T0 + 300.25, 5) == []
+    venue.winners[T0] = f"{T0}2"
+    told = follower.run(T0 + 306, 15)
+    assert told == [f"resolved {T0}2", "dropped 0"]
+    resolved, dropped = (second for second, message in follower.told[-2:])
+    assert 10 <= dropped - resolved < 10.6
+
+
+def test_gammas_word_resolves_when_the_book_names_no_winner() -> None:
+    venue = Venue(T0, T0 + 300)
+    follower = Follower(venue)
+    follower.run(T0 + 10, 0)
+    venue.records[T0] = record(T0, closed=True, outcomePrices='["1", "0"]')
+    assert f"resolved {T0}1" in follower.run(T0 + 301, 4)
+
+
+@pytest.mark.parametrize("prices", ['["0.9995", "0.0005"]', '["0", "0"]'])
+def test_prices_that_are_not_paid_out_resolve_nothing(prices: str) -> None:
+    venue = Venue(T0, T0 + 300)
+    follower = Follower(venue)
+    follower.run(T0 + 10, 0)
+    venue.records[T0] = record(T0, closed=True, outcomePrices=prices)
+    assert not any(text.startswith("resolved") for text in follower.run(T0 + 301, 4))
+
+
+def test_a_market_that_paid_both_alike_is_dropped_without_a_winner() -> None:
+    venue = Venue(T0, T0 + 300)
+    follower = Follower(venue)
+    follower.run(T0 + 10, 0)
+    venue.records[T0] = record(T0, closed=True, outcomePrices='["0.5", "0.5"]')
+    assert follower.run(T0 + 301, 15) == ["dropped 0"]
+
+
+def test_an_outage_backs_off_and_recovers() -> None:
+    venue = Venue(T0, T0 + 300)
+    follower = Follower(venue)
+    venue.down = True
+    assert follower.run(T0 + 1, 30) == []
+    assert len(venue.asked) < 70
+    venue.down = False
+    assert follower.run(T0 + 32, 6) == ["listed 0", "listed 300"]
+
+
+def test_after_a_long_pause_the_grid_is_found_again() -> None:
+    venue = Venue(T0 + 17, T0 + 317)
+    follower = Follower(venue)
+    follower.run(T0 + 22, 0)
+    venue.windows = [T0 + 17 + 3000, T0 + 17 + 3300]
+    assert follower.run(T0 + 3020, 2)[:2] == ["listed 3017", "listed 3317"]
+
+
+def test_an_unknown_rule_is_left_out_with_a_reason_and_the_next_window_is_still_found() -> None:
+    venue = Venue(T0, T0 + 300)
+    venue.records[T0] = record(T0, cryptoMarketConfig=None, resolutionSource="https://example.org/oracle")
+    follower = Follower(venue)
+    assert follower.run(T0 + 10, 5) == ["listed 300"]
+    assert [text for text in follower.said if "left out" in text and "settlement rule" in text]
+    assert len(follower.said) == 1
+
+
+def test_a_book_that_is_not_ready_delays_the_listing() -> None:
+    venue = Venue(T0, T0 + 300)
+    venue.facts[T0] = facts(T0, ao=False)
+    follower = Follower(venue)
+    assert follower.run(T0 + 10, 2) == ["listed 300"]
+    venue.facts[T0] = facts(T0)
+    assert follower.run(T0 + 13, 6) == ["listed 0"]
+
+
+def test_without_a_protocol_version_nothing_is_listed() -> None:
+    venue = Venue(T0, T0 + 300)
+    venue.version = {}
+    follower = Follower(venue)
+    assert follower.run(T0 + 10, 2) == []
+    venue.version = 1
+    follower.run(T0 + 13, 1)
+    listed = follower.told[0][1]
+    assert isinstance(listed, MarketListed)
+    assert listed.market.version == 1
+
+
+def test_a_market_of_an_earlier_run_is_followed_to_its_resolution() -> None:
+    venue = Venue(T0 + 600, T0 + 900)
+    venue.winners[T0] = f"{T0}1"
+    follower = Follower(venue)
+    old = read(record(T0))
+    follower.markets.watch(old, (T0 + 610) * NS_PER_S)
+    follower.markets.watch(old, (T0 + 610) * NS_PER_S)
+    told = follower.run(T0 + 610, 12)
+    assert sorted(told) == ["dropped 0", "listed 600", "listed 900", f"resolved {T0}1"]
+
+
+def test_a_running_market_of_an_earlier_run_is_listed_again() -> None:
+    follower = Follower(Venue(T0, T0 + 300))
+    follower.markets.watch(read(record(T0)), (T0 + 10) * NS_PER_S)
+    assert follower.run(T0 + 10, 0) == ["listed 0", "listed 300"]
+
+
+# -- metadata --------------------------------------------------------------------------------------------------------
+
+
+def read(market: dict[str, Any], version: int = 2, series: str = "btc-updown-5m") -> Market:
+    return read_market(parse_series(series), {}, market, version)
+
+
+def test_metadata_becomes_a_market() -> None:
+    market = with_clob_facts(read(record(T0)), facts(T0, mts=0.001, mos=15))
+    assert (market.symbol, market.series, market.asset) == (f"0xc{T0}", "btc-updown-5m", "btc")
+    assert (market.up_token, market.down_token, market.version) == (f"{T0}1", f"{T0}2", 2)
+    assert (market.rule, market.window_s, market.duration_s) == (Rule.TWAP, 60, 300)
+    assert (market.start_utc_ns, market.end_utc_ns) == (T0 * NS_PER_S, (T0 + 300) * NS_PER_S)
+    assert (market.tick, market.min_qty, market.fee_rate, market.rebate_rate) == (10, 15_000_000, 0.07, 0.2)
+    assert market.taker_delay_ms == 150
+
+
+def test_ids_follow_the_version_never_their_presence() -> None:
+    assert read(record(T0, version="v2")).up_token == f"{T0}7"
+    assert read(record(T0, version="v2")).version == 3
+    assert read(record(T0), version=1).version == 1
+    assert read(record(T0, outcomes='["Down", "Up"]')).up_token == f"{T0}2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 10}}, (Rule.TWAP, 10)),
+        ({"cryptoMarketConfig": None}, (Rule.TWAP, 60)),
+        (
+            {"cryptoMarketConfig": None, "resolutionSource": "https://www.binance.com/en/trade/BTC_USDT"},
+            (Rule.CANDLE, 0),
+        ),
+    ],
+)
+def test_known_settlement_rules(fields: dict[str, Any], rule: tuple[Rule, int]) -> None:
+    market = read(record(T0, **fields))
+    assert (market.rule, market.window_s) == rule
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cryptoMarketConfig": None, "resolutionSource": None},
+        {"cryptoMarketConfig": None, "resolutionSource": "https://data.chain.link/streams/btc-usd"},
+        {"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 0}},
+        {"version": "v9"},
+        {"outcomes": '["Yes", "No"]'},
+        {"endDate": iso(T0 + 900)},
+    ],
+)
+def test_what_we_do_not_model_is_unusable(fields: dict[str, Any]) -> None:
+    with pytest.raises(Unusable):
+        read(record(T0, **fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"conditionId": None},
+        {"clobTokenIds": "[]"},
+        {"clobTokenIds": '["1", "1"]'},
+        {"clobTokenIds": "nonsense"},
+        {"clobTokenIds": None},
+        {"endDate": "soon"},
+        {"endDate": "2026-11-04T00:05:00"},
+        {"orderPriceMinTickSize": None},
+        {"orderPriceMinTickSize": 0.03},
+        {"feeSchedule": {"rate": "x"}},
+    ],
+)
+def test_unreadable_metadata_is_a_frame_error(fields: dict[str, Any]) -> None:
+    with pytest.raises(FrameError):
+        read(record(T0, **fields))
+
+
+@pytest.mark.parametrize("fields", [{"c": "0xother"}, {"ao": False}, {"t": [{"t": "1"}, {"t": "2"}]}, {"mts": "x"}])
+def test_facts_that_do_not_fit_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(FrameError):
+        with_clob_facts(read(record(T0)), facts(T0, **fields))
+
+
+# -- series and slugs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("series", "now", "start", "slug"),
+    [
+        ("btc-updown-5m", T0 + 299, T0, f"btc-updown-5m-{T0}"),
+        ("eth-updown-15m", T0 + 901, T0 + 900, f"eth-updown-15m-{T0 + 900}"),
+        ("btc-updown-1m", T0 + 61, T0 + 60, f"btc-updown-1m-{T0 + 60}"),
+        # 2026-11-04 00:00 UTC is 19:00 of the 3rd in New York, so the 4 hour window began at 16:00 there.
+        ("btc-updown-4h", T0, T0 - 3 * 3600, f"btc-updown-4h-{T0 - 3 * 3600}"),
+        ("btc-updown-1h", T0 + 5, T0, "bitcoin-up-or-down-november-3-2026-7pm-et"),
+        ("eth-updown-1h", T0 - 7 * 3600, T0 - 7 * 3600, "ethereum-up-or-down-november-3-2026-12pm-et"),
+        ("sol-updown-1h", T0 + 5 * 3600, T0 + 5 * 3600, "solana-up-or-down-november-4-2026-12am-et"),
+        ("btc-updown-1d", T0, T0 - 7 * 3600, "bitcoin-up-or-down-on-november-4-2026"),
+        ("btc-updown-1d", T0 - 8 * 3600, T0 - 31 * 3600, "bitcoin-up-or-down-on-november-3-2026"),
+    ],
+)
+def test_slugs_of_every_form(series: str, now: int, start: int, slug: str) -> None:
+    made = parse_series(series)
+    assert made.start_of(now + 0.5) == start
+    assert made.slug(start) == slug
+    assert made.owns(slug)
+
+
+def test_a_series_does_not_own_its_neighbours() -> None:
+    hourly, daily = parse_series("btc-updown-1h"), parse_series("btc-updown-1d")
+    assert not hourly.owns("bitcoin-up-or-down-on-november-4-2026")
+    assert not daily.owns("bitcoin-up-or-down-november-3-2026-7pm-et")
+    assert not FIVE.owns(f"btc-updown-15m-{T0}")
+    assert not FIVE.owns(f"eth-updown-5m-{T0}")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "btc", "btc-updown", "btc-updown-0m", "btc-updown-5x", "abc-updown-1h", "btc-updown-5h"]
+)
+def test_other_series_are_settings_errors(name: str) -> None:
+    with pytest.raises(SettingsError):
+        parse_series(name)
+
+
+# -- clock -----------------------------------------------------------------------------------------------------------
+
+
+class TimeServer:
+    """Two clocks that stand still, and the answers to give."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def get(self, url: str, params: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        value = self.answers.get("binance" if "/api/v3/time" in url else "clob")
+        return (200, value) if value is not None else (0, None)
+
+
+@pytest.mark.parametrize(
+    ("answers", "offset"),
+    [
+        ({"binance": {"serverTime": 1_000_250}}, 0.25),
+        ({"clob": 1000}, 0.0),
+        ({"clob": 1007}, 7.5),
+        ({"binance": {"x": 1}, "clob": 990}, -9.5),
+    ],
+)
+def test_the_venues_clock_is_an_offset_to_ours(answers: dict[str, Any], offset: float) -> None:
+    clock = VenueClock(wall=lambda: 1000.0, monotonic=lambda: 5.0)
+    assert clock.sync(TimeServer(**answers), "http://binance", "http://clob")
+    assert clock.offset_s == offset
+    assert clock.utc() == 1000.0 + offset
+    assert clock.utc_ns() == int((1000.0 + offset) * NS_PER_S)
+
+
+def test_without_any_answer_the_offset_stays() -> None:
+    clock = VenueClock(wall=lambda: 1000.0, monotonic=lambda: 5.0)
+    assert not clock.sync(TimeServer(), "http://binance", "http://clob")
+    assert (clock.offset_s, clock.synced) == (0.0, False)
