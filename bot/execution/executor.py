@@ -1,0 +1,591 @@
+"""Executor core: intents and facts in, order requests out. The only writer of orders, inventory, limits and bot state.
+
+Places what the strategy wants within limits and budget, tells every fact to the record it is about, and goes flat when
+the two do not fit. Prices nothing; knows no clock, socket, file or thread: `handle` is a function of what it was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bot.execution import slots
+from bot.execution.budget import Rates
+from bot.execution.facts import Facts
+from bot.execution.orders import PC, PN, UNK, Event, Order
+from bot.execution.risk import Limits, Use
+from bot.execution.slots import Desk, Slot, Target
+from bot.execution.timers import Timers
+from bot.market import Market
+from bot.messages import (
+    Balance,
+    BalanceRequest,
+    BotState,
+    CancelReject,
+    ExecutionReport,
+    Fail,
+    FeedStatus,
+    Halt,
+    MarketDropped,
+    MarketListed,
+    MarketResolved,
+    MassCancelReport,
+    Message,
+    NewOrder,
+    OpenOrders,
+    OrderStatusReport,
+    OrderStatusRequest,
+    OutcomeUnknown,
+    PositionReport,
+    QuoteIntent,
+    QuoteMode,
+    Resume,
+    Settled,
+    Shutdown,
+    Side,
+    StatusReport,
+    StreamGap,
+    TickSizeChange,
+    TimerTick,
+    TradesRead,
+    WorkingOrder,
+)
+from bot.units import NS_PER_S, QTY_ONE, USD_ONE, Ns, Px, Usd, notional
+
+DAY_NS: Ns = 86_400 * NS_PER_S
+USER_FEED = "user"
+
+
+class Executor(Facts):
+    """Invariants: an order is PENDING_NEW before anyone can hear of it; one live order per slot; every limit holds in
+    the worst case; nothing is placed outside QUOTING.
+
+    `order_id_of` gives the EIP-712 digest of a NewOrder whose order_id is empty; it must be a pure function.
+    `salt_base` must be one that no earlier run used. `day_loss` is what was lost today before this run.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        order_id_of: Callable[[NewOrder], str],
+        salt_base: int,
+        timers: Timers = Timers(),
+        rates: Rates = Rates(),
+        clean_start: bool = True,
+        day_loss: Usd = 0,
+        utc_day: int = 0,
+    ) -> None:
+        super().__init__(limits=limits, rates=rates, timers=timers, clean_start=clean_start)
+        self.risk.day, self.risk.realised_day = utc_day, -day_loss
+        self._order_id_of = order_id_of
+        self._salt_base = salt_base
+        self._salt = 0
+        self._tick_ns: Ns = 0  # of the last timer tick, with the wall clock it brought
+        self._tick_utc_ns: Ns = 0
+        self._status_ns: Ns = 0
+        self._balance_ns: Ns = 0
+        self._pruned_ns: Ns = 0
+        self._intents = {"handled": 0, "refused": 0}
+        self._refresh = False  # report every market, for the state or the cash changed
+
+    def handle(self, message: Message, now_ns: Ns) -> list[Message]:
+        self.now = now_ns
+        self.out = []
+        before = (self.recovery.state, self.recovery.epoch, self.positions.cash)
+        match message:
+            case QuoteIntent():
+                self._intent(message)
+            case TimerTick():
+                self._tick(message)
+            case ExecutionReport():
+                self.report(message)
+            case OrderStatusReport():
+                self.order_status(message)
+            case OpenOrders():
+                self.open_orders(message)
+            case TradesRead():
+                self.trades_read(message)
+            case CancelReject():
+                self.cancel_reject(message)
+            case OutcomeUnknown():
+                self.outcome_unknown(message)
+            case MassCancelReport():
+                self.mass_cancel_report(message)
+            case Balance():
+                self.balance(message)
+            case MarketListed():
+                self._listed_market(message.market)
+            case MarketDropped():
+                self._dropped(message.symbol)
+            case MarketResolved():
+                self._resolved(message)
+            case TickSizeChange():
+                self._tick_size(message)
+            case StreamGap():
+                if message.feed == USER_FEED:
+                    self.gap(message.reason)
+            case FeedStatus():
+                self._feed(message)
+            case Fail():
+                self.fail(message.reason, message.epoch)
+            case Halt():
+                self._go(self.recovery.halt(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
+            case Resume():
+                self._resume(message)
+            case Shutdown():
+                self._go(self.recovery.stop(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
+            case _:
+                raise AssertionError(f"the executor was sent a {type(message).__name__}")
+        self._finish(before)
+        return self.out
+
+    def utc_ns(self) -> Ns:
+        """Venue-corrected wall clock: the last tick's, plus what passed since."""
+        return self._tick_utc_ns + (self.now - self._tick_ns) if self._tick_utc_ns else 0
+
+    def _finish(self, before: tuple[BotState, int, Usd]) -> None:
+        """What every message may have made possible: settle, quote, ask, report."""
+        if self.recovery.state is BotState.RECONCILING:
+            self._go(self.recovery.try_quoting(self.now, self.orders), Event.CANCEL_ALL)
+        if (self.recovery.state, self.recovery.epoch, self.positions.cash) != before:
+            self.touched.update(self.desks)
+        if self.touched:
+            for symbol in sorted(self.touched & self.desks.keys()):
+                desk = self.desks[symbol]
+                self._quote(desk)
+                self._settle(desk)
+        if self.queries:
+            self._flush_queries()
+        if self.touched:
+            self._report_positions()
+            self.touched.clear()
+
+    def _flush_queries(self) -> None:
+        for order_id, order in list(self.queries.items()):
+            if not order.query_due_ns:
+                del self.queries[order_id]
+            elif not order.query_ns and self.now >= order.query_due_ns:
+                del self.queries[order_id]
+                self.orders.asked(order, self.now)
+                self.out.append(
+                    OrderStatusRequest(
+                        cl_ord_id=order.cl_ord_id, order_id=order_id, symbol=order.symbol, asked_ns=self.now
+                    )
+                )
+
+    # -- intents to orders -----------------------------------------------------------------------------------------
+
+    def _intent(self, intent: QuoteIntent) -> None:
+        desk = self.desks.get(intent.symbol)
+        if desk is None or self.now >= intent.valid_until_ns or intent.epoch != self.epoch_of(intent.symbol):
+            self._intents["refused"] += 1
+            return
+        if intent.tick != desk.tick or (desk.intent is not None and intent.seq <= desk.intent.seq):
+            self._intents["refused"] += 1
+            return
+        fault = slots.fault(intent, desk.tick)
+        if fault:
+            self._intents["refused"] += 1
+            self.alert(2, f"intent {intent.seq} of {intent.symbol} is refused: {fault}")
+            return
+        self._intents["handled"] += 1
+        desk.intent = intent
+        if intent.cancel_first or intent.quote_mode is QuoteMode.NO_QUOTE:
+            self.pull(desk, "the strategy pulls")
+        self._quote(desk)
+
+    def _quote(self, desk: Desk) -> None:
+        """Bring what rests nearer to what is wanted: at most one step per slot."""
+        intent = desk.intent
+        if intent is None:
+            return
+        if self.now >= intent.valid_until_ns:
+            desk.intent = None
+            self.pull(desk, "the last intent is too old")
+            return
+        if self.recovery.state is not BotState.QUOTING:
+            return
+        for slot in desk.slots.values():
+            order = slot.order
+            if order is not None and not order.is_open:
+                order = slot.order = None
+            if order is not None and order.cancel_wanted:
+                continue  # a new order waits until the old one has ended
+            target = slots.wanted(desk, slot.name)
+            if order is None:
+                if target is not None and slot.spent_seq != intent.seq and self._may_place(desk, slot, target):
+                    self._place(desk, slot, target, intent)
+            elif (
+                target is None or not self._keeps(desk, order, target, intent.quote_mode)
+            ) and self.budget.take_cancel(self.now):
+                self.tell(Event.CANCEL_WANTED if target is None else Event.REPLACE_WANTED, order)
+
+    def _keeps(self, desk: Desk, order: Order, target: Target, mode: QuoteMode) -> bool:
+        if slots.keeps(order, target, mode):
+            return True
+        if order.up_px != target.up_px or (mode is QuoteMode.REDUCE_ONLY and order.leaves_qty > target.qty):
+            return False
+        # The wish may be larger than the limits allow, or not sellable now: compare with what would be placed instead.
+        fitted, _ = self._fit(desk, target, order)
+        return fitted is not None and slots.keeps(order, fitted, mode)
+
+    def _may_place(self, desk: Desk, slot: Slot, target: Target) -> bool:
+        utc_ns = self.utc_ns()
+        return not (
+            slot.off
+            or self.now < slot.cool_until_ns
+            or self.now < desk.blocked_until_ns
+            or self.now < self.slow_until_ns
+            or target.up_px == slot.blocked_px
+            or desk.winner
+            or desk.dropped
+            or not utc_ns
+            or utc_ns >= desk.market.end_utc_ns
+        )
+
+    def _fit(self, desk: Desk, target: Target, own: Order | None) -> tuple[Target | None, bool]:
+        """The target cut to what inventory, limits and cash allow beside everything but `own`; was it mirrored?"""
+        market, symbol = desk.market, desk.market.symbol
+        use = self._use(desk, own)
+        held = self.positions.of(symbol).tokens.get(target.asset_id, 0)
+        sellable = held - self.positions.unsettled_qty(target.asset_id)
+        fitted = slots.feasible(target, market, use, sellable)
+        capital, buying = use.capital, use.buying
+        for other in self.desks.values():
+            if other is not desk:
+                other_use = self._use(other)
+                capital += other_use.capital
+                buying += other_use.buying
+        room = self.risk.room(
+            use,
+            capital,
+            self.positions.cash - buying,
+            up_token=fitted.up_token,
+            side=fitted.side,
+            px=fitted.px,
+        )
+        if self._ghosts(fitted.asset_id) > self.risk.limits.unsettled_max:
+            room = 0
+        qty = min(fitted.qty, room)
+        if qty < market.min_qty:
+            return None, False
+        return msgspec.structs.replace(fitted, qty=qty), fitted.side is not target.side
+
+    def _ghosts(self, asset_id: str) -> int:
+        """Shares matched long ago that never reached the chain."""
+        if not self.positions.unsettled:
+            return 0
+        return self.positions.unsettled_qty(asset_id, self.now - self.timers.ghost_ns)
+
+    def _use(self, desk: Desk, without: Order | None = None) -> Use:
+        symbol = desk.market.symbol
+        exposed: list[Any] = [order for order in self.orders.of_market(symbol) if order is not without]
+        exposed.extend(orphan for orphan in self.orphans.values() if orphan.symbol == symbol)
+        return self.risk.use(desk.market, self.positions, exposed)
+
+    def _place(self, desk: Desk, slot: Slot, target: Target, intent: QuoteIntent) -> None:
+        limits = self.risk.limits
+        fair_px: Px = intent.fair_e6 // 100
+        if fair_px and abs(target.up_px - fair_px) > limits.collar:
+            slot.spent_seq = intent.seq
+            self.alert(2, f"{slot.name} {target.up_px} is too far from fair {fair_px}")
+            return
+        if len(self.orders.live) + len(self.orphans) >= limits.open_orders_max:
+            return
+        fitted, mirror = self._fit(desk, target, None)
+        if fitted is None:
+            return
+        if slot.repeats(target.up_px, self.now):
+            self.halt(f"the same {slot.name} was sent {slots.REPEATS_MAX} times in ten seconds and never filled")
+            return
+        if not self.budget.take_order(self.now):
+            return
+        slot.spent_seq = intent.seq
+        slot.count(target.up_px, self.now)
+        self._submit(desk, slot, fitted, intent, mirror)
+
+    def _submit(self, desk: Desk, slot: Slot, target: Target, intent: QuoteIntent, mirror: bool) -> None:
+        market = desk.market
+        self._salt += 1
+        money = notional(target.px, target.qty)
+        request = NewOrder(
+            cl_ord_id=f"{self._salt_base:x}-{self._salt}",
+            order_id="",
+            symbol=market.symbol,
+            asset_id=target.asset_id,
+            side=target.side,
+            px=target.px,
+            order_qty=target.qty,
+            maker_amount=money if target.side is Side.BUY else target.qty,
+            taker_amount=target.qty if target.side is Side.BUY else money,
+            salt=self._salt_base + self._salt,
+            timestamp_ms=self.utc_ns() // 1_000_000,
+            version=market.version,
+            neg_risk=market.neg_risk,
+            tick=desk.tick,
+            epoch=self.epoch_of(market.symbol),
+            valid_until_ns=self.now + self.timers.valid_ns,
+            made_ns=self.now,
+            cause_ns=intent.cause_ns,
+        )
+        request = msgspec.structs.replace(request, order_id=self._order_id_of(request))
+        order = Order(
+            cl_ord_id=request.cl_ord_id,
+            order_id=request.order_id,
+            symbol=market.symbol,
+            asset_id=target.asset_id,
+            side=target.side,
+            px=target.px,
+            order_qty=target.qty,
+            epoch=request.epoch,
+            created_ns=self.now,
+            leg=slot.name,
+            up_px=target.up_px,
+            mirror=mirror,
+        )
+        self.orders.add(order)
+        self.tell(Event.SUBMIT, order)
+        slot.order = order
+        self.counts["placed"] += 1
+        self.out.append(request)
+
+    # -- markets ---------------------------------------------------------------------------------------------------
+
+    def _listed_market(self, market: Market) -> None:
+        if market.symbol not in self.desks:
+            self.desks[market.symbol] = Desk(market)
+        self.touched.add(market.symbol)
+
+    def _dropped(self, symbol: str) -> None:
+        desk = self.desks.get(symbol)
+        if desk is not None:
+            desk.dropped = True
+            desk.intent = None
+            self.pull(desk, "the market is over")
+            self.touched.add(symbol)
+
+    def _resolved(self, message: MarketResolved) -> None:
+        desk = self.desks.get(message.symbol)
+        if desk is None or desk.winner:
+            return
+        desk.winner = message.winning_asset_id
+        desk.intent = None
+        self.pull(desk, "the market is resolved")
+        self.touched.add(message.symbol)
+
+    def _settle(self, desk: Desk) -> None:
+        """Pay a resolved market out once none of its orders may still fill, and forget a dropped one."""
+        symbol = desk.market.symbol
+        busy = any(order.symbol == symbol for order in self.orders.live.values())
+        if desk.winner and not desk.settled and not busy:
+            desk.settled = True
+            up, down = self.positions.quantities(desk.market)
+            invested = self.positions.of(symbol).invested
+            payout = self.positions.pay_out(symbol, desk.winner)
+            self.risk.realise(payout - invested, self.utc_ns() // DAY_NS)
+            self.out.append(
+                Settled(
+                    symbol=symbol,
+                    slug=desk.market.slug,
+                    outcome="up" if desk.winner == desk.market.up_token else "down",
+                    net_qty=up - down,
+                    payout=payout,
+                    pnl=payout - invested,
+                )
+            )
+            if self.risk.day_lost:
+                self.halt("the loss limit of the day is reached")
+        up_qty, down_qty = self.positions.quantities(desk.market)
+        if desk.dropped and not busy and (desk.settled or not (up_qty or down_qty)):
+            del self.desks[symbol]
+
+    def _tick_size(self, message: TickSizeChange) -> None:
+        desk = self.desks.get(message.symbol)
+        if desk is None or desk.tick == message.tick:
+            return
+        desk.tick = message.tick
+        for slot in desk.slots.values():
+            slot.blocked_px = 0
+            if desk.intent is not None:
+                slot.spent_seq = desk.intent.seq  # it was made for the old grid
+        for order in list(self.orders.of_market(message.symbol)):
+            if order.px % message.tick:
+                self.tell(Event.CANCEL_WANTED, order)
+        self.touched.add(message.symbol)
+
+    # -- control ---------------------------------------------------------------------------------------------------
+
+    def _feed(self, message: FeedStatus) -> None:
+        if message.feed != USER_FEED:
+            return
+        was_up = self.recovery.user_up
+        self.recovery.user_up = message.connected
+        if was_up and not message.connected:
+            self.gap(message.text or "the user stream is disconnected")
+
+    def _resume(self, message: Resume) -> None:
+        if self.recovery.state is not BotState.HALTED:
+            return
+        for order in self.orders.live.values():
+            if order.debt:  # a person has looked: what never came will not hold the bot for ever
+                self.alert(2, f"the fill debt of order {order.order_id} is written off by {message.by}")
+                order.voided += order.debt
+        self.recovery.resume(self.now)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _tick(self, tick: TimerTick) -> None:
+        self._tick_ns, self._tick_utc_ns = tick.now_ns, tick.utc_ns
+        for order in list(self.orders.live.values()):
+            self._watch(order)
+        self.expire_orphans()
+        for desk in self.desks.values():
+            if desk.intent is not None:
+                self._quote(desk)
+        self._go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
+        if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:
+            self.want_balance()
+        if self.now - self._pruned_ns >= 60 * NS_PER_S:
+            self._pruned_ns = self.now
+            self.orders.forget(self.now)
+            self.positions.prune(self.now, 2 * self.timers.keep_ns)
+        if self.now - self._status_ns >= self.timers.status_every_ns:
+            self._status_ns = self.now
+            self.out.append(self._status())
+
+    def want_balance(self) -> None:
+        self._balance_ns = self.now
+        self.out.append(BalanceRequest(asked_ns=self.now))
+
+    def _watch(self, order: Order) -> None:
+        """The timers of one order that may be live or still exposes us."""
+        timers, now = self.timers, self.now
+        if order.query_ns and now - order.query_ns > timers.read_deadline_ns:
+            self.orders.query_answered(order, order.query_ns, now, known=False)
+            self.queries[order.order_id] = order
+        idle = not order.query_ns and not order.query_due_ns
+        if (order.state is PN and now - order.sent_ns >= timers.ack_ns) or (
+            order.state is UNK and idle and now - max(order.queried_ns, order.since_ns) >= timers.ack_ns
+        ):
+            self.tell(Event.ACK_TIMER, order)
+        elif order.tail_ns and idle:
+            self.ask(order)
+        if order.delete_due_ns and order.is_open and now >= order.delete_due_ns:
+            self.tell(Event.CANCEL_TIMER, order)
+        if order.debt:
+            self._watch_debt(order, now - order.debt_since_ns)
+        if order.acked_ns and not order.echoed and now - order.acked_ns > timers.echo_ns:
+            order.echoed = True
+            self.fail(f"the user stream never spoke of order {order.order_id}")
+        if order.state is UNK and not order.voided and now - order.sent_ns > timers.unknown_ns:
+            if self.recovery.state is BotState.QUOTING:
+                self.fail(f"the outcome of order {order.order_id} is unknown")
+        # Not while the venue refuses to answer: then a halt would only outlast the fault (P11, P12).
+        if order.state in (PN, UNK, PC) and now - max(order.since_ns, self.venue_down_ns) > timers.resolve_ns:
+            if self.recovery.state is not BotState.HALTED:
+                self.halt(f"order {order.order_id} stays {order.state}")
+
+    def _watch_debt(self, order: Order, age_ns: Ns) -> None:
+        timers = self.timers
+        if age_ns >= timers.query_gap_ns and not order.query_ns and self.now - order.queried_ns >= timers.query_gap_ns:
+            self.ask(order)
+        if age_ns > timers.debt_ns and self.recovery.state is BotState.QUOTING:
+            self.fail(f"no trade shows {order.debt} of order {order.order_id}")
+        if age_ns > timers.resolve_ns and self.now - self.venue_down_ns > timers.resolve_ns:
+            if self.recovery.state is not BotState.HALTED:
+                self.halt(f"no trade ever showed {order.debt} of order {order.order_id}")
+
+    # -- views -----------------------------------------------------------------------------------------------------
+
+    def _working(self, desk: Desk) -> tuple[WorkingOrder, ...]:
+        return tuple(
+            WorkingOrder(
+                cl_ord_id=order.cl_ord_id,
+                order_id=order.order_id,
+                asset_id=order.asset_id,
+                side=order.side,
+                px=order.px,
+                leaves_qty=order.leaves_qty,
+                state=order.state,
+            )
+            for order in self.orders.of_market(desk.market.symbol)
+            if order.is_open
+        )
+
+    def _report_positions(self) -> None:
+        uses = {symbol: self._use(desk) for symbol, desk in self.desks.items()}
+        free_cash = self.positions.cash - sum(use.buying for use in uses.values())
+        for symbol, desk in self.desks.items():
+            up, down = self.positions.quantities(desk.market)
+            report = PositionReport(
+                symbol=symbol,
+                state=self.recovery.state,
+                epoch=self.epoch_of(symbol),
+                tick=desk.tick,
+                up_qty=up,
+                down_qty=down,
+                cash=free_cash,
+                invested=uses[symbol].invested,
+                working=self._working(desk),
+            )
+            if report != desk.report:
+                desk.report = report
+                self.out.append(report)
+
+    def _status(self) -> StatusReport:
+        recovery = self.recovery
+        reasons = list(recovery.reasons)
+        if recovery.state is BotState.RECONCILING:
+            reasons += recovery.missing(self.orders)
+        open_orders = self.orders.open_orders()
+        uses = {symbol: self._use(desk) for symbol, desk in self.desks.items()}
+        body = {
+            "state": recovery.state.value,
+            "reasons": reasons,
+            "epoch": recovery.epoch,
+            "flat": recovery.flat,
+            "orders": {
+                **self.counts,
+                "unknown": sum(order.state is UNK for order in open_orders),
+                "open": len(open_orders),
+            },
+            "user_events": dict(self.user_events),
+            "intents": dict(self._intents),
+            "risk": self.risk.report(uses.values(), len(self.orders.live)),
+            "budget": self.budget.levels(),
+            "cash": self.positions.cash / USD_ONE,
+            "positions": {symbol: use.net / QTY_ONE for symbol, use in uses.items()},
+            "markets": {symbol: self._market_status(desk) for symbol, desk in self.desks.items()},
+            "alerts": [{"seq": alert.seq, "level": alert.level, "text": alert.text} for alert in self.alerts],
+        }
+        return StatusReport(component="executor", body=body)
+
+    def _market_status(self, desk: Desk) -> dict[str, Any]:
+        up, down = self.positions.quantities(desk.market)
+        working = [order for order in self.orders.of_market(desk.market.symbol) if order.is_open]
+
+        def best(leg: str) -> dict[str, float] | None:
+            order = desk.slots[leg].order
+            if order is None or not order.is_open:
+                return None
+            return {"px": order.up_px / 10_000, "size": order.leaves_qty / QTY_ONE}
+
+        return {
+            "position": {"up": up / QTY_ONE, "down": down / QTY_ONE, "net": (up - down) / QTY_ONE},
+            "bid": best("bid"),
+            "ask": best("offer"),
+            "working": [
+                {
+                    "cl_ord_id": order.cl_ord_id,
+                    "order_id": order.order_id,
+                    "side": order.side.value,
+                    "px": order.px / 10_000,
+                    "leaves_qty": order.leaves_qty / QTY_ONE,
+                    "state": order.state.value,
+                }
+                for order in working
+            ],
+        }

@@ -1,0 +1,180 @@
+"""Fills and what they add up to: shares per token, cash, money paid in, payout. Knows no order states and no limits.
+
+Every fill is booked once per (trade id, order id), may be voided once, and its settlement step only rises.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bot.market import Market
+from bot.messages import ExecutionReport, Side, TradeStatus
+from bot.units import Ns, Px, Qty, Usd, notional
+
+RANK = {status: rank for rank, status in enumerate(TradeStatus)}
+MINED = RANK[TradeStatus.MINED]
+
+Key = tuple[str, str]  # trade id, order id
+
+
+class FillRecord(msgspec.Struct, kw_only=True):
+    """One booked leg. `void` fills count for nothing; a tombstone is a void record of quantity 0."""
+
+    symbol: str
+    order_id: str
+    asset_id: str
+    side: Side
+    px: Px
+    qty: Qty
+    cost: Usd  # paid (BUY) or received (SELL, negative)
+    status: TradeStatus
+    booked_ns: Ns
+    void: bool = False
+    history: bool = False  # of an earlier run: already in the cash we started with
+
+    @property
+    def signed_qty(self) -> Qty:
+        return self.qty if self.side is Side.BUY else -self.qty
+
+
+class Holding(msgspec.Struct, kw_only=True):
+    """One market's shares by token and the net USD paid for them. After the payout shares turn into cash at once."""
+
+    tokens: dict[str, Qty] = {}
+    invested: Usd = 0
+    winner: str = ""  # the token that pays, once it paid
+
+
+class Positions:
+    """Invariant: shares and money are the sums of the fills that are not void, and of payouts."""
+
+    def __init__(self) -> None:
+        self.cash: Usd = 0
+        self.fills: dict[Key, FillRecord] = {}
+        self.holdings: dict[str, Holding] = {}
+        self.unsettled: dict[Key, FillRecord] = {}
+        self.last_booked_ns: Ns = 0
+
+    def of(self, symbol: str) -> Holding:
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            holding = self.holdings[symbol] = Holding()
+        return holding
+
+    def quantities(self, market: Market) -> tuple[Qty, Qty]:
+        """Up and Down shares held."""
+        tokens = self.of(market.symbol).tokens
+        return tokens.get(market.up_token, 0), tokens.get(market.down_token, 0)
+
+    def unsettled_qty(self, asset_id: str, booked_before_ns: Ns | None = None) -> Qty:
+        """Shares of a token that were matched to us and are not on the chain yet (optionally: for too long)."""
+        return sum(
+            record.qty
+            for record in self.unsettled.values()
+            if record.asset_id == asset_id
+            and record.side is Side.BUY
+            and (booked_before_ns is None or record.booked_ns < booked_before_ns)
+        )
+
+    def known(self, report: ExecutionReport) -> FillRecord | None:
+        return self.fills.get((report.exec_id, report.order_id))
+
+    def book(
+        self, report: ExecutionReport, symbol: str, asset_id: str, side: Side, now_ns: Ns, *, history: bool = False
+    ) -> FillRecord:
+        """Book a fill whose key is new."""
+        key = (report.exec_id, report.order_id)
+        assert key not in self.fills
+        cost = notional(report.last_px, report.last_qty)
+        record = FillRecord(
+            symbol=symbol,
+            order_id=report.order_id,
+            asset_id=asset_id,
+            side=side,
+            px=report.last_px,
+            qty=report.last_qty,
+            cost=cost if side is Side.BUY else -cost,
+            status=report.trade_status or TradeStatus.MATCHED,
+            booked_ns=now_ns,
+            history=history,
+        )
+        self.fills[key] = record
+        if RANK[record.status] < MINED:
+            self.unsettled[key] = record
+        self.last_booked_ns = now_ns
+        self._move(record, 1)
+        return record
+
+    def rises(self, report: ExecutionReport) -> bool:
+        """Would this known fill's settlement step rise?"""
+        record = self.fills[report.exec_id, report.order_id]
+        status = report.trade_status
+        return status is not None and not record.void and RANK[status] > RANK[record.status]
+
+    def settle_step(self, report: ExecutionReport) -> None:
+        """Raise the settlement step; quantity is untouched."""
+        key = (report.exec_id, report.order_id)
+        record = self.fills[key]
+        assert report.trade_status is not None
+        record.status = report.trade_status
+        if RANK[record.status] >= MINED:
+            self.unsettled.pop(key, None)
+
+    def void(self, report: ExecutionReport) -> FillRecord:
+        """Take a booked fill back; only once."""
+        key = (report.exec_id, report.order_id)
+        record = self.fills[key]
+        assert not record.void
+        record.void = True
+        record.status = TradeStatus.FAILED
+        self.unsettled.pop(key, None)
+        self._move(record, -1)
+        return record
+
+    def bury(self, report: ExecutionReport, symbol: str, now_ns: Ns) -> None:
+        """Remember a key that failed before it was ever booked: a later MATCHED of it changes nothing."""
+        self.fills.setdefault(
+            (report.exec_id, report.order_id),
+            FillRecord(
+                symbol=symbol,
+                order_id=report.order_id,
+                asset_id=report.asset_id,
+                side=report.side or Side.BUY,
+                px=report.last_px,
+                qty=0,
+                cost=0,
+                status=TradeStatus.FAILED,
+                booked_ns=now_ns,
+                void=True,
+            ),
+        )
+
+    def pay_out(self, symbol: str, winner: str) -> Usd:
+        """The market resolved: winning shares become cash, the others nothing. Returns the payout."""
+        holding = self.of(symbol)
+        assert not holding.winner
+        payout = holding.tokens.get(winner, 0)
+        holding.winner = winner
+        holding.tokens.clear()
+        self.cash += payout
+        return payout
+
+    def forget(self, symbol: str) -> None:
+        self.holdings.pop(symbol, None)
+
+    def prune(self, now_ns: Ns, keep_ns: Ns) -> None:
+        """Drop the keys of fills so old that nobody will tell them again."""
+        for key in [key for key, record in self.fills.items() if now_ns - record.booked_ns > keep_ns]:
+            del self.fills[key]
+            self.unsettled.pop(key, None)
+
+    def _move(self, record: FillRecord, sign: int) -> None:
+        holding = self.of(record.symbol)
+        holding.invested += sign * record.cost
+        if not record.history or sign < 0:  # a reverted fill gives its money back whoever paid it
+            self.cash -= sign * record.cost
+        if not holding.winner:
+            held = holding.tokens.get(record.asset_id, 0)
+            holding.tokens[record.asset_id] = held + sign * record.signed_qty
+        elif holding.winner == record.asset_id:
+            self.cash += sign * record.signed_qty  # a fill told after the payout is paid at once

@@ -1,0 +1,170 @@
+"""Two slots per market: what the strategy wants resting, what rests, and whether the one may stay.
+
+One live order per slot; a new one waits until the old has ended. Changes no order and knows no venue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from bot.execution.orders import Order
+from bot.execution.risk import Use
+from bot.execution.timers import Timers, backoff
+from bot.market import Market
+from bot.messages import PositionReport, QuoteIntent, QuoteMode, Route, Side
+from bot.units import LOT, NS_PER_S, PX_ONE, Ns, Px, Qty
+
+KEEP_SHARE = (3, 5)  # a resting order of the right price stays while it is at least this share of the wanted size
+REPEATS_MAX = 20  # orders of one price and side within REPEATS_NS without a fill: a runaway loop
+REPEATS_NS: Ns = 10 * NS_PER_S
+CROSSED_MAX = 3  # post-only rejects of one side within REPEATS_NS before it cools down
+BALANCE_MAX = 5  # balance rejects in a row before a side is switched off
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One order we would like to have resting."""
+
+    asset_id: str
+    up_token: bool
+    side: Side
+    px: Px
+    up_px: Px
+    qty: Qty
+
+
+class Slot:
+    """One side of a market in Up terms, with what its rejects taught us."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.order: Order | None = None
+        self.spent_seq = 0  # an intent places at most one order a side: after a reject or a fill we wait for the next
+        self.cool_until_ns: Ns = 0
+        self.cools = 0  # cooldowns in a row
+        self.balance_rejects = 0
+        self.off = False
+        self.blocked_px: Px = 0  # refused by the tick rule; stays so until the tick changes
+        self.crossed: deque[Ns] = deque(maxlen=CROSSED_MAX)
+        self.sent: dict[Px, deque[Ns]] = {}
+
+    def cool(self, now_ns: Ns, timers: Timers) -> None:
+        self.cool_until_ns = now_ns + backoff(timers.side_cooldown_ns, timers.side_cooldown_ns_max, self.cools)
+        self.cools += 1
+
+    def accepted(self) -> None:
+        self.cools = self.balance_rejects = 0
+
+    def would_cross(self, now_ns: Ns) -> bool:
+        """Count a post-only reject; is it one too many?"""
+        self.crossed.append(now_ns)
+        return len(self.crossed) == CROSSED_MAX and now_ns - self.crossed[0] < REPEATS_NS
+
+    def repeats(self, up_px: Px, now_ns: Ns) -> bool:
+        """Would one more order of this price be a runaway loop?"""
+        sent = self.sent.get(up_px)
+        return sent is not None and len(sent) == REPEATS_MAX and now_ns - sent[0] < REPEATS_NS
+
+    def count(self, up_px: Px, now_ns: Ns) -> None:
+        if len(self.sent) > 200:
+            self.sent.clear()
+        self.sent.setdefault(up_px, deque(maxlen=REPEATS_MAX)).append(now_ns)
+
+    def filled(self, up_px: Px) -> None:
+        self.sent.pop(up_px, None)
+
+
+class Desk:
+    """One market of ours: its slots, its part of the epoch, the newest intent and the last report about it."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.tick = market.tick
+        self.pulls = 0  # the market's own part of its epoch
+        self.intent: QuoteIntent | None = None
+        self.slots = {"bid": Slot("bid"), "offer": Slot("offer")}
+        self.blocked_until_ns: Ns = 0
+        self.winner = ""
+        self.settled = False
+        self.dropped = False
+        self.report: PositionReport | None = None
+
+
+def leg_of(market: Market, asset_id: str, side: Side) -> str:
+    """Buying Up and selling Down are bids, selling Up and buying Down are offers."""
+    return "bid" if (asset_id == market.up_token) == (side is Side.BUY) else "offer"
+
+
+def wanted(desk: Desk, name: str) -> Target | None:
+    """What the newest intent wants in a slot, before any limit."""
+    intent = desk.intent
+    if intent is None or intent.quote_mode is QuoteMode.NO_QUOTE:
+        return None
+    bid = name == "bid"
+    up_px, qty, route = (
+        (intent.bid_px, intent.bid_size, intent.bid_route)
+        if bid
+        else (intent.offer_px, intent.offer_size, intent.offer_route)
+    )
+    if not qty or route is Route.NONE:
+        return None
+    side = Side.BUY if route in (Route.BUY_YES, Route.BUY_NO) else Side.SELL
+    return _target(desk.market, bid=bid, side=side, up_px=up_px, qty=qty)
+
+
+def _target(market: Market, *, bid: bool, side: Side, up_px: Px, qty: Qty) -> Target:
+    up = bid == (side is Side.BUY)
+    return Target(
+        asset_id=market.up_token if up else market.down_token,
+        up_token=up,
+        side=side,
+        px=up_px if up else PX_ONE - up_px,
+        up_px=up_px,
+        qty=qty // LOT * LOT,
+    )
+
+
+def feasible(target: Target, market: Market, use: Use, sellable: Qty) -> Target:
+    """Never sell shares that are reserved or not settled: sell what there is, or buy the mirror when that is too little."""
+    if target.side is Side.BUY:
+        return target
+    free = (sellable - use.selling.get(target.asset_id, 0)) // LOT * LOT
+    if free >= target.qty:
+        return target
+    if free >= market.min_qty:
+        return msgspec.structs.replace(target, qty=free)
+    bid = leg_of(market, target.asset_id, Side.SELL) == "bid"
+    return _target(market, bid=bid, side=Side.BUY, up_px=target.up_px, qty=target.qty)
+
+
+def keeps(order: Order, target: Target, mode: QuoteMode) -> bool:
+    """May the resting order stay for this target? (There is no amend call: a change is a cancel and a new order.)"""
+    same = order.asset_id == target.asset_id and order.side is target.side and order.px == target.px
+    if not same and not (order.mirror and order.up_px == target.up_px):
+        return False
+    if mode is QuoteMode.REDUCE_ONLY and order.leaves_qty > target.qty:
+        return False
+    return order.leaves_qty * KEEP_SHARE[1] >= target.qty * KEEP_SHARE[0]
+
+
+def fault(intent: QuoteIntent, tick: Px) -> str:
+    """Why an intent cannot be meant, or an empty string: a strategy that errs must not reach the venue."""
+    sides = (
+        ("bid", intent.bid_px, intent.bid_size, intent.bid_route, (Route.BUY_YES, Route.SELL_NO)),
+        ("offer", intent.offer_px, intent.offer_size, intent.offer_route, (Route.SELL_YES, Route.BUY_NO)),
+    )
+    for name, px, qty, route, routes in sides:
+        if qty < 0:
+            return f"{name} size {qty} is negative"
+        if not qty:
+            continue
+        if route not in routes:
+            return f"{name} has route {route}"
+        if not tick <= px <= PX_ONE - tick or px % tick:
+            return f"{name} price {px} is not on the grid of {tick}"
+    if intent.bid_size and intent.offer_size and intent.bid_px >= intent.offer_px:
+        return f"bid {intent.bid_px} is not below offer {intent.offer_px}"
+    if intent.quote_mode is QuoteMode.NO_QUOTE and (intent.bid_size or intent.offer_size):
+        return "NO_QUOTE with sizes"
+    return ""
