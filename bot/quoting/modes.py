@@ -134,5 +134,5 @@ class Modes:
         else:
             lowest = QuoteMode.NORMAL if self.mode is QuoteMode.DEFENSIVE else QuoteMode.DEFENSIVE
         self.mode = max(active, lowest)
-        if lowest is QuoteMode.DEFENSIVE:
-            self._held_ns[lowest] = now_ns
+        if self.mode is QuoteMode.DEFENSIVE:
+            self._held_ns[self.mode] = now_ns
