@@ -13,7 +13,7 @@ from aiohttp import web
 from bot.sim import records as rec
 from bot.sim import verify
 from bot.sim.accounts import Account, Beats, Caller
-from bot.sim.http import Refusal, answer, number, refused
+from bot.sim.http import LOGGED, Refusal, answer, number, refused
 from bot.sim.render import order_row, trade_row
 from bot.sim.venue import Venue, wall_ms
 
@@ -29,8 +29,8 @@ def authenticated(venue: Venue, request: web.Request, body: bytes) -> Caller:
     caller = venue.accounts.authenticate(request.headers, request.method, request.path, body, wall_ms() / 1000)
     if caller is None:
         raise Refusal(UNAUTHORIZED, 401)
-    if "log" in request:
-        request["log"].owner = caller.account.owners[-1]
+    if LOGGED in request:
+        request[LOGGED].owner = caller.account.owners[-1]
     return caller
 
 

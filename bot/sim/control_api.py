@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,7 +33,7 @@ class Faults:
         self._counts: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._down_until = 0.0
-        self._control: weakref.WeakSet[object] = weakref.WeakSet()  # connections that asked control routes
+        self._control: set[Any] = set()  # connections that asked control routes
         self.rows: list[dict[str, Any]] = []
         self.connections: Callable[[], Iterable[Any]] = tuple  # of the server, once it runs
 
@@ -45,7 +44,7 @@ class Faults:
     def admit(self, request: web.Request) -> bool:
         """Whether a request may be served; one that may not has had its connection cut."""
         if request.path.startswith(PREFIX):
-            self._control.add(request.protocol)
+            self._control = {request.protocol, *self._control.intersection(self.connections())}
             return True
         self._control.discard(request.protocol)
         if self.down and request.transport is not None:

@@ -7,6 +7,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from bot.sim.venue import Request
+
+LOGGED: web.RequestKey[Request] = web.RequestKey("logged", Request)  # the request's row in the log, on CLOB routes
+
 
 class Refusal(Exception):
     """A request the venue refuses: its status and the text of {"error": text}."""

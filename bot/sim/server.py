@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 import orjson
@@ -35,13 +35,14 @@ from bot.sim.clob_streams import MarketStream
 from bot.sim.control_api import ControlRoutes, Faults
 from bot.sim.exchange import Exchange
 from bot.sim.gamma import GammaRoutes
-from bot.sim.http import Refusal, refused
+from bot.sim.http import LOGGED, Refusal, refused
 from bot.sim.live_stream import LiveStream
 from bot.sim.market import World, WorldParameters
 from bot.sim.prices import BinanceQuote, BinanceTrade
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
 
+T = TypeVar("T")
 HOST = "127.0.0.1"
 STEP_S = 0.010
 SAVE_EVERY_S = 3.0
@@ -125,7 +126,7 @@ class Server:
     ) -> web.StreamResponse:  # every request passes here
         row = None
         if not request.path.startswith(BESIDE_CLOB):
-            row = request["log"] = self.venue.log(request.method, request.path)
+            row = request[LOGGED] = self.venue.log(request.method, request.path)
         if not self.faults.admit(request):
             return web.Response(status=503)
         try:
@@ -134,6 +135,10 @@ class Server:
             response = refused(refusal.text, refusal.status)
         except web.HTTPException as error:
             response = refused(error.reason.lower(), error.status)
+        except Exception:
+            if row is not None:
+                row.status = 500
+            raise
         if row is not None:
             row.status = response.status
         return response
@@ -280,8 +285,7 @@ def wallet_address(private_key: str) -> str:
     )
 
 
-async def _serve(options: VenueOptions, announce: Callable[[dict[str, Any]], None], stop: asyncio.Event) -> None:
-    server = Server(options)
+async def _serve(server: Server, announce: Callable[[dict[str, Any]], None], stop: asyncio.Event) -> None:
     async with server.running() as info:
         announce(info)
         # Loaded beside the first requests, which would otherwise pay for it.
@@ -304,7 +308,7 @@ def serve(options: VenueOptions, announce: Callable[[dict[str, Any]], None]) -> 
             loop.add_signal_handler(number, stop.set)
         if options.until_stdin_closes:
             threading.Thread(target=_watch_stdin, args=(loop, stop), name="venue-stdin", daemon=True).start()
-        await _serve(options, announce, stop)
+        await _serve(Server(options), announce, stop)
 
     asyncio.run(main())
 
@@ -331,6 +335,7 @@ class VenueThread:
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._server: Server | None = None
         self.info: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -353,6 +358,19 @@ class VenueThread:
         if self._error is not None:
             raise self._error
 
+    def call(self, function: Callable[[Venue], T]) -> T:
+        """Run a function on the venue's own thread, as a test's hand inside: fund a wallet, close a market."""
+        server, loop = self._server, self._loop
+        assert server is not None
+        assert loop is not None
+
+        async def inside() -> T:
+            result = function(server.venue)
+            server.venue.tell()
+            return result
+
+        return asyncio.run_coroutine_threadsafe(inside(), loop).result(10.0)
+
     def _announced(self, info: dict[str, Any]) -> None:
         self.info = info
         self._ready.set()
@@ -360,7 +378,8 @@ class VenueThread:
     def _run(self) -> None:
         async def main() -> None:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            await _serve(self._options, self._announced, self._stop)
+            self._server = Server(self._options)
+            await _serve(self._server, self._announced, self._stop)
 
         try:
             asyncio.run(main())
