@@ -16,7 +16,7 @@ from bot.quoting.seconds import SecondSums
 from bot.quoting.volatility import WARM_S, Volatility
 from bot.units import NS_PER_S, Ns
 
-HISTORY_JUMP_S = 2  # history that grows faster than time was loaded, not watched
+HISTORY_JUMP_S = 2  # a history that begins that much earlier than it did was loaded, not watched
 
 
 class AssetModel:
@@ -37,7 +37,7 @@ class AssetModel:
         self.log_spot = 0.0
         self.second = 0
         self._mid = 0
-        self._seeded_s = 0
+        self._since = 0  # where the history of the ring begins
         self._blind = False
         self._blind_until = 0
 
@@ -61,15 +61,15 @@ class AssetModel:
         self.spot = (latest.bid_e8 + latest.ask_e8) / 2e8
         self.log_spot = math.log(self.spot)
         second = utc_ns // NS_PER_S
-        seeded_s = cache.seeded_s
-        cold = not self.volatility.warm and seeded_s >= WARM_S
-        if not self.second or cold or seeded_s > self._seeded_s + HISTORY_JUMP_S:
+        since = cache.seconds.last_second - cache.seeded_s
+        cold = not self.volatility.warm and cache.seeded_s >= WARM_S
+        if not self.second or cold or since < self._since - HISTORY_JUMP_S:
             self._load(cache, second)
         elif self.reasons & Reason.BN_HARD:
             self._blind = True
         elif second > self.second:
             self._step(cache, second)
-        self._seeded_s = seeded_s
+        self._since = since
         if self.volatility.warm:
             for window_s, basis in self.bases.items():
                 basis.learn(self._caches.settlement_of(self.asset, window_s), self.sums, self._blind_until)

@@ -36,7 +36,7 @@ from bot.quoting.phases import Phase, phase_of, phase_reasons
 from bot.quoting.quotes import NO_LEG, Account, Leg, leg, others_best, prices, within_cash
 from bot.quoting.spread import Terms, half_spread, skew, spread_terms, wide
 from bot.quoting.window import Window
-from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns, Px, Usd
+from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns, Px, Usd, notional
 
 STATUS_EVERY_NS = 250 * NS_PER_MS
 
@@ -294,21 +294,23 @@ class Strategy:
         return bid, ask
 
     def _account(self, quoted: _Quoted, position: PositionReport) -> Account:
-        """What the legs may use. A leg's own working SELL will be cancelled before its successor is placed, so it
-        reserves nothing from it; an order of unknown outcome may hold its shares for good."""
-        up_stuck = down_stuck = 0
+        """What the legs may use. Their own working orders will be gone before their successors are placed, so these
+        give back what they reserve; an order of unknown outcome may hold its shares or cash for good."""
+        up_stuck = down_stuck = reserved = 0
         for order in position.working:
-            if order.state is OrderState.UNKNOWN and order.side is Side.SELL:
-                if order.asset_id == quoted.market.up_token:
-                    up_stuck += order.leaves_qty
-                else:
-                    down_stuck += order.leaves_qty
+            unknown = order.state is OrderState.UNKNOWN
+            if order.side is Side.BUY:
+                reserved += 0 if unknown else notional(order.px, order.leaves_qty)
+            elif unknown and order.asset_id == quoted.market.up_token:
+                up_stuck += order.leaves_qty
+            elif unknown:
+                down_stuck += order.leaves_qty
         invested = sum(other.position.invested for other in self._markets.values() if other.position is not None)
         return Account(
             q=quoted.net,
             up_free=max(0, position.up_qty - up_stuck),
             down_free=max(0, position.down_qty - down_stuck),
-            cash=max(0, position.cash),
+            cash=max(0, position.cash + reserved),
             loss_room=max(0, round(self._parameters.loss_max_mkt * USD_ONE) - quoted.loss),
             capital_room=max(0, round(self._parameters.capital_max * USD_ONE) - invested),
         )

@@ -501,6 +501,26 @@ def test_a_crossed_guard_moves_the_threatened_quote_away_at_once() -> None:
     assert after.offer_px in (before.offer_px, 0)  # toward the market waits its turn
 
 
+def test_cash_held_by_our_own_working_orders_is_theirs_to_spend_again() -> None:
+    scene = live()
+    intent = last(scene.run(30.3))
+    own = WorkingOrder(
+        cl_ord_id="c",
+        order_id="o",
+        asset_id="m-up",
+        side=Side.BUY,
+        px=intent.bid_px,
+        leaves_qty=intent.bid_size,
+        state=OrderState.WORKING,
+    )
+    other = msgspec.structs.replace(own, asset_id="m-down", px=10_000 - intent.offer_px, leaves_qty=intent.offer_size)
+    scene.position(working=(own, other), cash=0)
+    assert last(scene.run(31)).bid_size == intent.bid_size
+    stuck = tuple(msgspec.structs.replace(one, state=OrderState.UNKNOWN) for one in (own, other))
+    scene.position(working=stuck, cash=0)
+    assert (last(scene.run(32)).bid_px, last(scene.run(33)).offer_px) == (0, 0)
+
+
 def test_capital_over_all_markets_is_bounded() -> None:
     scene = Scene(capital_max=30)
     scene.list_market()
