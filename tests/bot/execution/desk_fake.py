@@ -32,7 +32,6 @@ from bot.messages import (
     QuoteIntent,
     QuoteMode,
     Route,
-    Side,
     Source,
     StatusReport,
     TimerTick,

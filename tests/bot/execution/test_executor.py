@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from desk_fake import DOWN, SYMBOL, UP, Bench, acked, of, placement, requests, trade
 
-from bot.execution.risk import Limits
 from bot.messages import (
     BalanceRequest,
     BotState,
@@ -15,23 +14,18 @@ from bot.messages import (
     Fill,
     GateChange,
     Halt,
-    MarketListed,
     MarketResolved,
     MassCancel,
     NewOrder,
     OrderMassStatusRequest,
     OrderState,
     PositionReport,
-    QuoteMode,
     Resume,
-    Route,
     Settled,
     Shutdown,
     Side,
-    Source,
     StatusReport,
     TradesRequest,
-    TradeStatus,
 )
 from bot.units import QTY_ONE, USD_ONE
 
