@@ -50,6 +50,7 @@ FIRST_PAGE = "MA=="
 LAST_PAGE = "LTE="
 PAGES_MAX = 50
 WARM_AFTER_S = 4.0
+BEAT_S = 1.5  # a slow beat is given up early, so that two more fit before the gate finds the last one too old
 RETRY_LEFT_S = 1.0  # with less than this left, a failed cancel or read is not tried again
 
 _OVER_WORDS = {"MATCHED": FoundStatus.MATCHED, "INVALID": FoundStatus.CANCELED}
@@ -247,7 +248,7 @@ class ClobApi:
         """One beat, sent once: whether to repeat it with which id is the caller's decision."""
         body = b'{"heartbeat_id":"%s"}' % heartbeat_id.encode()
         try:
-            reply = self._send("POST", "/v1/heartbeats", body=body)
+            reply = self._send("POST", "/v1/heartbeats", body=body, until=time.monotonic() + BEAT_S)
         except RequestFailed as error:
             return HeartbeatResult(False, ambiguous=error.sent, text=str(error))
         try:
