@@ -172,6 +172,9 @@ class Server:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             self.save()
+            for connection in self.faults.connections():
+                if connection.transport is not None:
+                    connection.transport.abort()  # whoever still listens would hold up the end
             await runner.cleanup()
 
     def _start_world(self) -> None:
