@@ -40,11 +40,15 @@ class WorldParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     makers: int = 4
     maker_delay_ms_min: float = 20.0
     maker_delay_ms_max: float = 400.0
-    maker_half_spread: float = 0.005
+    maker_half_spread: float = 0.0025  # before rounding outward to the grid, which adds half a tick on average
     maker_late_widening: float = 1.6  # of the half-spread in the last maker_late_s
     maker_late_s: float = 60.0
     maker_levels: int = 6
-    maker_level_size: float = 120.0  # shares a maker shows at a level, median
+    maker_touch_size: float = 100.0  # shares a maker shows at its best level, median
+    maker_deep_size: float = 42.0  # and at each level behind
+    maker_size_sd: float = 1.0  # of the log of a size
+    maker_shy_move: float = 0.010  # p moved this far between two looks: cancel now, place again later
+    maker_shy_ms: tuple[int, int] = (150, 900)
     maker_leaves_ms: int = 2_000  # before the end
     depth_1m: float = 0.12  # of every maker size, in 1m series
     # Takers who know: hazard while true p, seen late, beats a quote by the fee and a margin.
@@ -63,7 +67,7 @@ class WorldParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     noise_persistence_s: float = 10.0
     noise_sells: float = 0.3  # share of noise orders that sell the token they hold
     sweep_share: float = 0.1
-    sweep_factor: tuple[float, float] = (10.0, 20.0)
+    sweep_factor: tuple[float, float] = (10.0, 40.0)
     sweep_tolerance_ticks: int = 6
     # A step this late is not replayed but jumped over.
     catch_up_ms: int = 1_000

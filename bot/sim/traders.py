@@ -93,6 +93,8 @@ class Maker:
         self._rng = random.Random(f"{seed}:{name}:{market.slug}")
         self._scale = parameters.depth_1m if market.series.endswith("-1m") else 1.0
         self._half_px = parameters.maker_half_spread * PX_ONE * self._rng.uniform(0.6, 1.4)
+        self._seen: float | None = None
+        self._shy_until_ms = 0
         self._tops: dict[Side, Px] = {Side.BUY: 0, Side.SELL: 0}
         self._resting: dict[Side, dict[Px, tuple[str, Qty]]] = {Side.BUY: {}, Side.SELL: {}}
 
@@ -105,6 +107,11 @@ class Maker:
         step = self._step()
         self._drop_strays(Side.BUY, self._top(Side.BUY, p * PX_ONE - half, step), step, now_ms)
         self._drop_strays(Side.SELL, self._top(Side.SELL, p * PX_ONE + half, step), step, now_ms)
+        if self._seen is not None and abs(p - self._seen) > self._parameters.maker_shy_move:
+            self._shy_until_ms = now_ms + self._rng.randint(*self._parameters.maker_shy_ms)
+        self._seen = p
+        if now_ms < self._shy_until_ms:
+            return
         best_bid, best_ask = self._crowd.exchange.best(self._market.condition_id)
         tick = self._market.tick
         self._place(Side.BUY, min(self._tops[Side.BUY], (best_ask or PX_ONE) - tick), step, now_ms)
@@ -112,6 +119,7 @@ class Maker:
 
     def leave(self, now_ms: int) -> None:
         self._crowd.exchange.cancel_market(self.name, self._market.condition_id, now_ms=now_ms)
+        self._seen = None
         for resting in self._resting.values():
             resting.clear()
 
@@ -145,7 +153,8 @@ class Maker:
             px = top - sign * number * step
             if px in resting or not market.tick <= px <= PX_ONE - market.tick:
                 continue
-            shares = self._parameters.maker_level_size * self._scale * math.exp(self._rng.gauss(0.0, 0.6))
+            median = self._parameters.maker_deep_size if number else self._parameters.maker_touch_size
+            shares = median * self._scale * math.exp(self._rng.gauss(0.0, self._parameters.maker_size_sd))
             qty = max(round(shares) * QTY_ONE, market.min_qty)
             order_id = self._crowd.send(self.name, market, side, px, qty, now_ms, order_type="GTC")
             if order_id:
