@@ -205,27 +205,26 @@ class MarketFeed(Conversation):
 
     def _changes(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
         touched: list[tuple[Followed, bool, dict[str, Any]]] = []
-        known: tuple[Followed, bool] | None
+        tokens = self._tokens
         last: Followed | None = None
         for change in event["price_changes"]:
-            known = self._tokens.get(change["asset_id"])
-            if known is None:
-                continue
             try:
+                known = tokens.get(change["asset_id"])
+                if known is None:
+                    continue
+                followed, up = known
                 side = change["side"]
                 if side != "BUY" and side != "SELL":
                     raise ValueError(f"side {side!r}")
-                known[0].book.change(
-                    known[1], side == "BUY", _book_px(change["price"]), _book_qty(change["size"]), now_ns
-                )
+                followed.book.change(up, side == "BUY", _book_px(change["price"]), _book_qty(change["size"]), now_ns)
             except (KeyError, TypeError, ValueError, OverflowError):
                 self.skipped += 1
                 continue
-            if known[0] is last:
-                touched[-1] = (last, known[1], change)
+            if followed is last:
+                touched[-1] = (followed, up, change)
             else:
-                last = known[0]
-                touched.append((last, known[1], change))
+                last = followed
+                touched.append((followed, up, change))
         for followed, up, change in touched:
             self._publish(followed, now_ns, told, _says(up, change))
 

@@ -89,7 +89,7 @@ class UserFeed(Conversation):
             return []
         if frame[:1] not in (b"{", b"["):
             self._put_aside(frame, now_ns)
-            raise FrameError(f"the venue said {frame[:80]!r}")
+            raise FrameError(f"a text of {len(frame)} bytes that is no event")
         try:
             body = orjson.loads(frame)
         except ValueError:
