@@ -1,0 +1,94 @@
+"""The timer: each name at its period, with venue-corrected time, and no making up for missed ticks."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from actors.base import Actor
+from actors.mailbox import Mailbox
+from actors.router import Directory, Health, Router
+from actors.timer import TimerActor
+from bot.messages import Message, TimerTick
+from bot.units import NS_PER_MS
+
+FOREVER_S = 10.0
+
+
+class Bench:
+    def __init__(self, schedule: dict[str, int]) -> None:
+        self.now_ns = 1_000
+        self.ticks: list[tuple[str, int, int]] = []
+        self.directory = Directory()
+        self.directory.tell = self.tell  # type: ignore[method-assign,assignment]
+        self.timer = TimerActor(
+            schedule=schedule,
+            utc=lambda now_ns: now_ns + 5,
+            name="timer",
+            directory=self.directory,
+            router=Router(self.directory, {}),
+            clock=lambda: self.now_ns,
+        )
+        self.timer.setup()
+
+    def tell(self, name: str, message: Message) -> None:
+        assert isinstance(message, TimerTick)
+        assert message.name == name
+        self.ticks.append((name, message.now_ns, message.utc_ns))
+
+    def until(self, end_ns: int) -> None:
+        while (alarm := self.timer.mailbox.alarm) is not None and alarm[0] <= end_ns:
+            self.now_ns = alarm[0]
+            self.timer.mailbox.clear_alarm()
+            self.timer.handle(alarm[1])
+
+
+def test_each_name_is_ticked_at_its_own_period_with_corrected_wall_time() -> None:
+    bench = Bench({"fast": 10, "slow": 25})
+    bench.until(1_050)
+    assert [now_ns for name, now_ns, _ in bench.ticks if name == "fast"] == [1_010, 1_020, 1_030, 1_040, 1_050]
+    assert [(now_ns, utc_ns) for name, now_ns, utc_ns in bench.ticks if name == "slow"] == [
+        (1_025, 1_030),
+        (1_050, 1_055),
+    ]
+
+
+def test_missed_ticks_are_not_made_up_and_the_grid_is_kept() -> None:
+    bench = Bench({"a": 10})
+    bench.now_ns = 1_047
+    bench.timer.handle(TimerTick(name="timer", now_ns=0, utc_ns=0))
+    assert bench.ticks == [("a", 1_047, 1_052)]
+    assert bench.timer.mailbox.alarm is not None
+    assert bench.timer.mailbox.alarm[0] == 1_050
+
+
+def test_its_last_tick_is_its_sign_of_life() -> None:
+    bench = Bench({"a": 10})
+    assert bench.timer.health.extra_stamp is not None
+    bench.until(1_030)
+    assert bench.timer.health.extra_stamp() == 1_030
+
+
+def test_a_started_timer_ticks_by_itself() -> None:
+    class Counter(Actor):
+        def handle(self, message: Any) -> None:
+            ticked.append(message)
+            if len(ticked) == 3:
+                enough.set()
+
+    ticked: list[TimerTick] = []
+    enough = threading.Event()
+    directory = Directory()
+    common: dict[str, Any] = {"directory": directory, "router": Router(directory, {})}
+    Counter.start(name="counter", **common)
+    TimerActor.start(schedule={"counter": 2 * NS_PER_MS}, utc=lambda now_ns: now_ns, name="timer", **common)
+    assert enough.wait(FOREVER_S)
+    for name in ("timer", "counter"):
+        health = directory.health(name)
+        assert isinstance(health, Health)
+        assert isinstance(health.mailbox, Mailbox)
+        assert health.thread is not None
+        directory.stop(name)
+        health.thread.join(FOREVER_S)
+        assert not health.thread.is_alive()
+    assert {tick.name for tick in ticked} == {"counter"}
