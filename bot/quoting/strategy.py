@@ -180,7 +180,8 @@ class Strategy:
         state = window.state(utc_ns) if strike_known else None
         fair = fair_value(state) if state is not None else None
         terms = self._terms(market, fair)
-        view = self._caches.book_of(market.symbol).latest
+        book = self._caches.books.get(market.symbol)
+        view = book.latest if book is not None else None
         reasons = phase_reasons(phase, strike_known)
         if phase not in (Phase.PRE, Phase.SETTLE):
             reasons |= self._reasons(quoted, view, fair, terms, now_ns)

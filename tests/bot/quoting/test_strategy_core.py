@@ -6,6 +6,7 @@ import math
 import random
 import time
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -144,7 +145,7 @@ class Scene:
             out += [one for one in self.tick() if isinstance(one, QuoteIntent)]
         return out
 
-    def list_market(self, one: Market | None = None, **report: object) -> None:
+    def list_market(self, one: Market | None = None, **report: Any) -> None:
         listed = one or market()
         self.tell(MarketListed(market=listed))
         self.position(listed.symbol, **report)
@@ -191,7 +192,7 @@ def check(intent: QuoteIntent) -> None:
         assert not intent.offer_px
 
 
-def live(until: float = 30, **parameters: float) -> Scene:
+def live(until: float = 30, **parameters: Any) -> Scene:
     scene = Scene(**parameters)
     scene.list_market()
     scene.run(until)
@@ -386,12 +387,13 @@ def test_a_decided_market_is_out_of_the_band() -> None:
 
 
 def test_limits_of_inventory_and_loss_leave_only_the_side_that_reduces() -> None:
-    for report, reason in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"up": 60, "invested": 30 * USD_ONE}, "INV_LIMIT"),
         ({"up": 30, "invested": 41 * USD_ONE}, "MKT_LOSS"),
-    ):
+    )
+    for report, reason in cases:
         scene = live()
-        intent = last(scene.position(**report))  # type: ignore[arg-type]
+        intent = last(scene.position(**report))
         assert reason in names(intent.reasons)
         assert not intent.bid_px
         assert intent.offer_px
@@ -472,7 +474,7 @@ def test_an_unchanged_market_is_refreshed_at_half_its_life_and_not_more() -> Non
 
 
 def test_the_hold_saves_requests() -> None:
-    def moves(**parameters: float) -> int:
+    def moves(**parameters: Any) -> int:
         scene = Scene(seed=3, **parameters)
         scene.list_market()
         prices = [(one.bid_px, one.offer_px) for one in scene.run(120, step=0.1)]
