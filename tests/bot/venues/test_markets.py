@@ -384,6 +384,10 @@ class TimeServer:
         return (200, value) if value is not None else (0, None)
 
 
+def clock_at(seconds: float) -> VenueClock:
+    return VenueClock(monotonic=lambda: 5 * NS_PER_S, wall=lambda: int(seconds * NS_PER_S))
+
+
 @pytest.mark.parametrize(
     ("answers", "offset"),
     [
@@ -393,15 +397,28 @@ class TimeServer:
         ({"binance": {"x": 1}, "clob": 990}, -9.5),
     ],
 )
-def test_the_venues_clock_is_an_offset_to_ours(answers: dict[str, Any], offset: float) -> None:
-    clock = VenueClock(wall=lambda: 1000.0, monotonic=lambda: 5.0)
-    assert clock.sync(TimeServer(**answers), "http://binance", "http://clob")
-    assert clock.offset_s == offset
+def test_the_venues_clock_is_monotonic_time_and_a_measured_anchor(answers: dict[str, Any], offset: float) -> None:
+    clock = clock_at(1000)
+    assert clock.sync(TimeServer(**answers), "http://binance", "http://clob") == offset
     assert clock.utc() == 1000.0 + offset
-    assert clock.utc_ns() == int((1000.0 + offset) * NS_PER_S)
+    assert clock.utc_ns(6 * NS_PER_S) == int((1001.0 + offset) * NS_PER_S)
+    assert clock.synced
 
 
-def test_without_any_answer_the_offset_stays() -> None:
-    clock = VenueClock(wall=lambda: 1000.0, monotonic=lambda: 5.0)
-    assert not clock.sync(TimeServer(), "http://binance", "http://clob")
-    assert (clock.offset_s, clock.synced) == (0.0, False)
+def test_without_any_answer_the_clock_stays() -> None:
+    clock = clock_at(1000)
+    assert clock.sync(TimeServer(), "http://binance", "http://clob") is None
+    assert (clock.utc(), clock.synced) == (1000.0, False)
+
+
+def test_of_several_samples_the_quickest_counts() -> None:
+    now = [0]
+    trips = iter([400_000_000, 100_000_000, 300_000_000])
+
+    class Slow:
+        def get(self, url: str) -> tuple[int, Any]:
+            now[0] += next(trips)
+            return 200, {"serverTime": 1_000_000 + now[0] // 1_000_000}
+
+    clock = VenueClock(monotonic=lambda: now[0], wall=lambda: 1000 * NS_PER_S + now[0])
+    assert clock.sync(Slow(), "http://binance", "http://clob") == 0.05  # half of the shortest round trip
