@@ -2,7 +2,7 @@
 
 BUY Up at p and SELL Down at 1 - p are the same interest, so one ladder pair serves both tokens, and a match is a
 transfer, a mint or a merge as the tokens of its parties demand. Time is passed in; nothing here knows JSON, signatures,
-or who the owners are. Invariant: cash of all + collateral locked in sets + fees taken == what came from outside.
+or who the owners are.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import hashlib
 import heapq
 import itertools
 import uuid
-from bisect import bisect_left, insort
 
 import msgspec
 
 from bot.messages import Side
+from bot.sim.ladder import Ladder
+from bot.sim.money import Money
 from bot.sim.records import (
     CANCELED,
     DELAYED,
@@ -66,7 +67,6 @@ FOK_KILLED = "order couldn't be fully filled. FOK orders are fully filled or kil
 FAK_KILLED = "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 POST_ONLY = "invalid post-only order: order crosses book"
 NOT_READY = "the market is not yet ready to process new orders"
-UNFUNDED = "not enough balance / allowance: the balance is not enough"
 HELD = "order match delayed due to market conditions"
 NO_BALANCE = "CANCELED_NOT_ENOUGH_BALANCE"
 EXPIRED = "CANCELED_EXPIRED_ORDER"
@@ -75,85 +75,18 @@ GTD_LEAD_S = 60  # the engine expires GTD orders this early
 MARKETABLE_BUY_MIN: Usd = USD_ONE
 
 
-class Level:
-    """One price: orders in time order (a dict keeps it and removes in O(1)) and their total."""
-
-    __slots__ = ("orders", "total")
-
-    def __init__(self) -> None:
-        self.orders: dict[str, Order] = {}
-        self.total: Qty = 0
-
-
-class Ladder:
-    """One side of a book. Keys are prices times `sign`, ascending, so that the best is always last."""
-
-    __slots__ = ("keys", "levels", "side", "sign")
-
-    def __init__(self, side: Side) -> None:
-        self.side = side
-        self.sign = 1 if side is Side.BUY else -1
-        self.keys: list[int] = []
-        self.levels: dict[Px, Level] = {}
-
-    def crossed_by(self, limit: Px) -> bool:
-        """Would an opposite order with this limit trade here?"""
-        return bool(self.keys) and self.keys[-1] >= self.sign * limit
-
-    def best(self) -> Px:
-        """0 when empty."""
-        return self.sign * self.keys[-1] if self.keys else 0
-
-    def add(self, order: Order) -> Qty:
-        level = self.levels.get(order.up_px)
-        if level is None:
-            level = self.levels[order.up_px] = Level()
-            insort(self.keys, self.sign * order.up_px)
-        level.orders[order.order_id] = order
-        level.total += order.leaves
-        return level.total
-
-    def remove(self, order: Order) -> Qty:
-        level = self.levels[order.up_px]
-        del level.orders[order.order_id]
-        level.total -= order.leaves
-        if not level.orders:
-            self.drop(order.up_px)
-        return level.total
-
-    def drop(self, px: Px) -> None:
-        del self.levels[px]
-        del self.keys[bisect_left(self.keys, self.sign * px)]
-
-    def fillable(self, limit: Px) -> Qty:
-        """What an opposite order with this limit could take, in whole lots."""
-        total = 0
-        for key in reversed(self.keys):
-            if key < self.sign * limit:
-                break
-            total += sum(order.leaves // LOT * LOT for order in self.levels[self.sign * key].orders.values())
-        return total
-
-    def pairs(self, mirrored: bool = False) -> list[tuple[Px, Qty]]:
-        """Best last; mirrored: as the other token sees it."""
-        rows = [(self.sign * key, self.levels[self.sign * key].total) for key in self.keys]
-        return [(PX_ONE - px, qty) for px, qty in rows] if mirrored else rows
-
-
 class Exchange:
     """All markets, accounts and orders. Call `step` often; drain `take_events` after every call."""
 
-    def __init__(self, *, mined_ms: int = 2_000, confirmed_ms: int = 5_000) -> None:
+    def __init__(self, *, mined_ms: int = 2_000, confirmed_ms: int = 5_000, salt: str = "") -> None:
         self.markets: dict[str, SimMarket] = {}
         self.by_token: dict[str, SimMarket] = {}
-        self.accounts: dict[str, Account] = {}
         self.trades: dict[str, Trade] = {}  # those with an API key party
-        self.locked: dict[str, Usd] = {}  # collateral behind complete sets, by market
-        self.fees: Usd = 0
-        self.outside: Usd = 0  # deposits, and payouts of granted tokens
+        self.money = Money()
+        self.accounts = self.money.accounts
         self.mined_ms = mined_ms
         self.confirmed_ms = confirmed_ms
-        self._granted: dict[str, Qty] = {}
+        self._salt = salt  # keeps trade ids of different runs apart
         self._bids: dict[str, Ladder] = {}
         self._asks: dict[str, Ladder] = {}
         self._orders: dict[str, Order] = {}
@@ -169,41 +102,23 @@ class Exchange:
         self.by_token[market.up_token] = self.by_token[market.down_token] = market
         self._bids[market.condition_id] = Ladder(Side.BUY)
         self._asks[market.condition_id] = Ladder(Side.SELL)
-        self.locked[market.condition_id] = 0
+        self.money.locked[market.condition_id] = 0
         self._events.append(Listed(condition_id=market.condition_id, ts_ms=now_ms))
 
     def deposit(self, owner: str, usd: Usd) -> None:
-        self.account(owner).cash += usd
-        self.outside += usd
+        self.money.deposit(owner, usd)
 
     def grant(self, owner: str, token: str, qty: Qty) -> None:
         """Tokens out of nothing, backed from outside when they win."""
-        tokens = self.account(owner).tokens
-        tokens[token] = tokens.get(token, 0) + qty
-        self._granted[token] = self._granted.get(token, 0) + qty
+        self.money.grant(owner, token, qty)
 
     def split(self, owner: str, condition_id: str, qty: Qty) -> bool:
         """Turn cash into complete sets. False: not enough cash."""
-        account, market = self.account(owner), self.markets[condition_id]
-        if market.outcome or account.cash < qty:
-            return False
-        for token in (market.up_token, market.down_token):
-            account.tokens[token] = account.tokens.get(token, 0) + qty
-        account.cash -= qty
-        self.locked[condition_id] += qty
-        return True
+        return self.money.split(owner, self.markets[condition_id], qty)
 
     def merge(self, owner: str, condition_id: str, qty: Qty) -> bool:
         """Turn complete sets back into cash. False: not that many free sets."""
-        account, market = self.account(owner), self.markets[condition_id]
-        pair = (market.up_token, market.down_token)
-        if market.outcome or any(account.tokens.get(t, 0) - account.open_sell.get(t, 0) < qty for t in pair):
-            return False
-        for token in pair:
-            account.tokens[token] -= qty
-        account.cash += qty
-        self.locked[condition_id] -= qty
-        return True
+        return self.money.merge(owner, self.markets[condition_id], qty)
 
     def change_tick(self, condition_id: str, tick: Px, now_ms: int) -> None:
         """A finer grid holds every resting price, so nothing is cancelled."""
@@ -214,10 +129,7 @@ class Exchange:
     # -- reads -----------------------------------------------------------------------------------------------------
 
     def account(self, owner: str) -> Account:
-        account = self.accounts.get(owner)
-        if account is None:
-            account = self.accounts[owner] = Account()
-        return account
+        return self.money.account(owner)
 
     def order(self, order_id: str) -> Order | None:
         return self._orders.get(order_id)
@@ -255,8 +167,7 @@ class Exchange:
 
     def imbalance(self) -> Usd:
         """What the ledger is off by; 0 unless the engine is wrong."""
-        cash = sum(account.cash for account in self.accounts.values())
-        return cash + sum(self.locked.values()) + self.fees - self.outside
+        return self.money.imbalance()
 
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -274,7 +185,7 @@ class Exchange:
         up_px = order.px if order.token == market.up_token else PX_ONE - order.px
         opposite = (self._asks if is_bid else self._bids)[market.condition_id]
         marketable = opposite.crossed_by(up_px)
-        error = self._unfunded(order, market, marketable) or self._unmatchable(order, marketable, opposite, up_px)
+        error = self.money.shortage(order, market, marketable) or self._unmatchable(order, marketable, opposite, up_px)
         if error:
             return Submitted(status="", error=error)
         accepted = Order(
@@ -293,9 +204,8 @@ class Exchange:
             is_bid=is_bid,
             up_px=up_px,
         )
-        account = self.account(order.owner)
-        self._orders[order.order_id] = account.orders[order.order_id] = accepted
-        self._reserve(account, accepted, accepted.qty)
+        self._orders[order.order_id] = self.account(order.owner).orders[order.order_id] = accepted
+        self.money.reserve(accepted, 0, accepted.qty)
         if order.expiration_s:
             self._schedule((order.expiration_s - GTD_LEAD_S) * 1000, "expire", order.order_id)
         if marketable and market.taker_delay_ms > 0:
@@ -327,23 +237,6 @@ class Exchange:
         if order.expiration_s and (order.expiration_s - GTD_LEAD_S) * 1000 <= now_ms:
             return "invalid expiration"
         return f"{invalid}Duplicated." if order.order_id in self._orders else ""
-
-    def _unfunded(self, order: Submit, market: SimMarket, marketable: bool) -> str:
-        """Per market: open BUY notional must fit the cash (and the fee of a taker), sells the tokens held."""
-        account = self.account(order.owner)
-        fee = 0
-        if order.side is Side.BUY:
-            have, amount = account.cash, notional(order.px, order.qty)
-            active = account.open_buy.get(market.condition_id, 0)
-            if marketable and not order.post_only:  # p + fee(p) grows with p, so the limit price is the dearest case
-                fee = taker_fee(order.qty, order.px, market.fee_rate)
-        else:
-            have, amount = account.tokens.get(order.token, 0), order.qty
-            active = account.open_sell.get(order.token, 0)
-        if active + amount + fee <= have:
-            return ""
-        used = f", sum of active orders: {active}" if active else ""
-        return f"{UNFUNDED} -> balance: {have}{used}, order amount: {amount}"
 
     def _unmatchable(self, order: Submit, marketable: bool, opposite: Ladder, up_px: Px) -> str:
         if marketable and order.post_only:
@@ -415,17 +308,10 @@ class Exchange:
         assert not market.outcome
         if not market.closed:
             self.close(condition_id, now_ms)
-        winner = market.up_token if outcome == "up" else market.down_token
         for account in self.accounts.values():
             for order in [o for o in account.orders.values() if o.condition_id == condition_id]:
                 self._end(order, RESOLVED, now_ms)
-            account.cash += account.tokens.get(winner, 0)
-            for token in (market.up_token, market.down_token):
-                account.tokens.pop(token, None)
-                account.open_sell.pop(token, None)
-            account.open_buy.pop(condition_id, None)
-        self.outside += self._granted.get(winner, 0)
-        self.locked[condition_id] = 0
+        self.money.pay_out(market, market.up_token if outcome == "up" else market.down_token)
         market.outcome = outcome
         self._events.append(Resolved(condition_id=condition_id, outcome=outcome, ts_ms=now_ms))
 
@@ -438,13 +324,10 @@ class Exchange:
         if trade is None or trade.status in ("CONFIRMED", "FAILED") or self.markets[trade.condition_id].outcome:
             return False
         legs = [(leg.owner, leg.token, leg.side, leg.px, leg.qty) for leg in trade.makers]
-        for owner, token, side, px, qty in [
-            *legs,
-            (trade.taker_owner, trade.token, trade.side, trade.px, trade.qty),
-        ]:
-            self.locked[trade.condition_id] -= self._pay(owner, token, side, px, -qty)
-        self.account(trade.taker_owner).cash += trade.fee
-        self.fees -= trade.fee
+        legs.append((trade.taker_owner, trade.token, trade.side, trade.px, trade.qty))
+        for owner, token, side, px, qty in legs:
+            self.money.pay(trade.condition_id, owner, token, side, px, -qty)
+        self.money.take_fee(trade.taker_owner, -trade.fee)
         self._advance(trade_id, "FAILED", now_ms)
         for owner in {trade.taker_owner, *(leg.owner for leg in trade.makers)}:
             self._enforce(owner, now_ms)
@@ -458,12 +341,10 @@ class Exchange:
     def _release(self, order: Order, now_ms: int) -> None:
         """The taker delay is over: match against what is there now."""
         market = self.markets[order.condition_id]
-        account = self.account(order.owner)
         opposite = (self._asks if order.is_bid else self._bids)[order.condition_id]
-        fee = taker_fee(order.qty, order.px, market.fee_rate) if order.side is Side.BUY else 0
         if market.closed:
             self._end(order, RESOLVED, now_ms)
-        elif order.side is Side.BUY and account.open_buy[order.condition_id] + fee > account.cash:
+        elif not self.money.covers_taker(order, market):
             self._end(order, NO_BALANCE, now_ms)
         elif order.order_type == "FOK" and opposite.fillable(order.up_px) < order.qty // LOT * LOT:
             self._end(order, f"{CANCELED}_{FOK_KILLED}", now_ms)
@@ -516,8 +397,8 @@ class Exchange:
             qty = min(maker.leaves, taker.leaves) // LOT * LOT
             assert qty > 0
             for order, paid_px in ((maker, maker.px), (taker, px)):
-                self.locked[market.condition_id] -= self._pay(order.owner, order.token, order.side, paid_px, qty)
-                self._reserve(self.account(order.owner), order, -qty)
+                self.money.pay(market.condition_id, order.owner, order.token, order.side, paid_px, qty)
+                self.money.reserve(order, order.leaves, order.leaves - qty)
                 order.matched += qty
             level.total -= qty
             total += qty
@@ -537,8 +418,7 @@ class Exchange:
                 del level.orders[maker.order_id]
                 level.total -= maker.leaves
         fee = taker_fee(total, px, market.fee_rate)
-        self.account(taker.owner).cash -= fee
-        self.fees += fee
+        self.money.take_fee(taker.owner, fee)
         trade = self._record(taker, px, total, fee, tuple(legs), now_ms)
         if not level.orders:
             opposite.drop(up_px)
@@ -561,7 +441,8 @@ class Exchange:
 
     def _record(self, taker: Order, px: Px, qty: Qty, fee: Usd, legs: tuple[MakerFill, ...], now_ms: int) -> Trade:
         """Make the trade record; keep it and schedule its settlement when somebody with an API key is in it."""
-        trade_id = str(uuid.UUID(int=next(self._sequence) | 0xB2C1 << 112))
+        digest = hashlib.sha256(f"{self._salt}:{next(self._sequence)}".encode()).hexdigest()
+        trade_id = str(uuid.UUID(digest[:32], version=4))
         trade = Trade(
             trade_id=trade_id,
             condition_id=taker.condition_id,
@@ -575,7 +456,7 @@ class Exchange:
             fee=fee,
             makers=legs,
             status=MATCHED,
-            tx_hash="0x" + hashlib.sha256(trade_id.encode()).hexdigest(),
+            tx_hash=f"0x{digest}",
             match_ms=now_ms,
             updated_ms=now_ms,
         )
@@ -599,35 +480,10 @@ class Exchange:
         self.trades[trade_id] = trade
         self._events.append(TradeEvent(trade=trade, ts_ms=now_ms))
 
-    def _pay(self, owner: str, token: str, side: Side, px: Px, qty: Qty) -> Usd:
-        """Move one leg's cash and tokens; its change of cash, whose sum over a match is collateral (un)locked."""
-        account = self.account(owner)
-        signed = qty if side is Side.BUY else -qty
-        paid = px * signed // PX_ONE  # exact: fills are whole lots
-        account.tokens[token] = account.tokens.get(token, 0) + signed
-        account.cash -= paid
-        return -paid
-
-    def _reserve(self, account: Account, order: Order, qty: Qty) -> None:
-        """Count (or with negative qty release) an order's open interest."""
-        if order.side is Side.BUY:
-            # Difference of floors, so that pieces of an odd-lot order always sum to the whole.
-            before = notional(order.px, order.leaves if qty < 0 else 0)
-            after = notional(order.px, order.leaves + qty if qty < 0 else qty)
-            cid = order.condition_id
-            account.open_buy[cid] = account.open_buy.get(cid, 0) + after - before
-        else:
-            account.open_sell[order.token] = account.open_sell.get(order.token, 0) + qty
-
     def _enforce(self, owner: str, now_ms: int) -> None:
         """Cancel newest first what cash or tokens no longer cover."""
-        account = self.account(owner)
-        for order in reversed(list(account.orders.values())):
-            if order.side is Side.BUY:
-                uncovered = account.open_buy[order.condition_id] > max(account.cash, 0)
-            else:
-                uncovered = account.open_sell[order.token] > max(account.tokens.get(order.token, 0), 0)
-            if uncovered:
+        for order in reversed(list(self.account(owner).orders.values())):
+            if not self.money.covers(order):
                 self._end(order, NO_BALANCE, now_ms)
 
     def _end(self, order: Order, status: str, now_ms: int) -> None:
@@ -642,7 +498,7 @@ class Exchange:
 
     def _finish(self, order: Order, status: str) -> None:
         account = self.account(order.owner)
-        self._reserve(account, order, -order.leaves)
+        self.money.reserve(order, order.leaves, 0)
         del account.orders[order.order_id]
         order.status = status
         if order.api_key:

@@ -122,7 +122,7 @@ def test_two_buys_mint_a_set_at_the_makers_price_and_improvement_goes_to_the_tak
     assert exchange.account("b").cash == 1_000 * USD - 4_800_000 - 174_720
     assert exchange.account("a").tokens == {UP: 10 * SHARE}
     assert exchange.account("b").tokens == {DOWN: 10 * SHARE}
-    assert exchange.locked[CID] == 10 * USD
+    assert exchange.money.locked[CID] == 10 * USD
     assert exchange.imbalance() == 0
 
 
@@ -133,7 +133,7 @@ def test_two_sells_merge_and_free_the_collateral() -> None:
     put(exchange, "a", SELL, 4_000)
     _, reply = put(exchange, "b", SELL, 5_500, token=DOWN)
     assert (reply.making, reply.taking) == (10 * SHARE, 6_000_000)
-    assert exchange.locked[CID] == 10 * USD
+    assert exchange.money.locked[CID] == 10 * USD
     assert exchange.account("a").cash == 994 * USD
     assert exchange.imbalance() == 0
 
@@ -314,7 +314,7 @@ def test_a_failed_trade_gives_everything_back_and_stays_failed() -> None:
     exchange.step(NOW + 60_000)
     assert exchange.trades_of("a")[0].status == "FAILED"
     assert exchange.account("a").cash == exchange.account("b").cash == 1_000 * USD
-    assert exchange.locked[CID] == exchange.fees == exchange.imbalance() == 0
+    assert exchange.money.locked[CID] == exchange.money.fees == exchange.imbalance() == 0
 
 
 def test_gtd_orders_expire_a_minute_early() -> None:
@@ -392,7 +392,7 @@ def check_invariants(exchange: Exchange) -> None:
     bid, ask = exchange.best(CID)
     assert not (bid and ask) or bid < ask
     for token in (UP, DOWN):
-        assert sum(account.tokens.get(token, 0) for account in exchange.accounts.values()) == exchange.locked[CID]
+        assert sum(account.tokens.get(token, 0) for account in exchange.accounts.values()) == exchange.money.locked[CID]
     for account in exchange.accounts.values():
         buys = [o.px * o.leaves // 10_000 for o in account.orders.values() if o.side is BUY]
         assert account.open_buy.get(CID, 0) == sum(buys)
