@@ -13,7 +13,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from bot.errors import SettingsError
-from bot.quoting.parameters import RANGES, Parameters
+from bot.quoting.parameters import RANGES, Parameters, problems
 
 SERIES_PATTERN = re.compile(r"^(btc|eth|sol|xrp)-updown-([1-9][0-9]*m|[14]h|1d)$")
 
@@ -58,7 +58,7 @@ class Binance(Section):
 class LimitSettings(Section):
     """Hard limits, checked before every order and after every event."""
 
-    q_max: float = Field(60, gt=0, le=5000, description="shares, net, per market")
+    q_max: float = Field(60, ge=20, le=5000, description="shares, net, per market")
     order_size_max: float = Field(50, ge=5, le=5000, description="shares per order")
     loss_max_mkt: float = Field(40, gt=0, description="USD, worst-case settlement loss per market")
     loss_max_day: float = Field(200, gt=0, description="USD, realised loss per UTC day; then the halt latch")
@@ -115,6 +115,8 @@ class Settings(Section):
             )
         if self.limits.order_size_max > 2 * self.limits.q_max:
             raise ValueError("limits.order_size_max is above twice limits.q_max: no such order could pass")
+        if faults := problems(self.parameters()):
+            raise ValueError("; ".join(f"strategy.{fault}" for fault in faults))
         return self
 
     def parameters(self) -> Parameters:
@@ -183,7 +185,7 @@ def read_secret(name: str) -> str:
         import keyring  # costs 60 ms, and only who asks for it pays
 
         service, _, user = name.removeprefix("keyring:").partition("/")
-        value = keyring.get_password(service, user)
+        value: str | None = keyring.get_password(service, user)
         if value is None:
             raise SettingsError(f"the OS keyring has nothing for {service}/{user}")
         return value.strip()

@@ -454,7 +454,7 @@ class Executor(Facts):
             self.positions.prune(self.now, 2 * self.timers.keep_ns)
         if self.now - self._status_ns >= self.timers.status_every_ns:
             self._status_ns = self.now
-            self.out.append(self._status())
+            self.out.append(self.status_report())
 
     def want_balance(self) -> None:
         self._balance_ns = self.now
@@ -535,7 +535,8 @@ class Executor(Facts):
                 desk.report = report
                 self.out.append(report)
 
-    def _status(self) -> StatusReport:
+    def status_report(self) -> StatusReport:
+        """Its part of the status record: USD and shares, under the contract's keys."""
         recovery = self.recovery
         reasons = list(recovery.reasons)
         if recovery.state is BotState.RECONCILING:
@@ -556,8 +557,10 @@ class Executor(Facts):
             "intents": dict(self._intents),
             "risk": self.risk.report(uses.values(), len(self.orders.live)),
             "budget": self.budget.levels(),
-            "cash": self.positions.cash / USD_ONE,
-            "positions": {symbol: use.net / QTY_ONE for symbol, use in uses.items()},
+            "cash_usd": self.positions.cash / USD_ONE,
+            "positions": {
+                token: qty / QTY_ONE for symbol in self.desks for token, qty in self.positions.of(symbol).tokens.items()
+            },
             "markets": {symbol: self._market_status(desk) for symbol, desk in self.desks.items()},
             "alerts": [{"seq": alert.seq, "level": alert.level, "text": alert.text} for alert in self.alerts],
         }

@@ -83,6 +83,7 @@ class Strategy:
         self._down: set[str] = set()  # feeds that said they are not connected
         self._offset_ns: Ns | None = None  # wall clock minus monotonic clock
         self._status_ns: Ns | None = None
+        self._emitted = 0
 
     def handle(self, message: Message, now_ns: Ns) -> list[Message]:
         match message:
@@ -201,7 +202,7 @@ class Strategy:
             centre = fair.p - skew(parameters, fair.p, terms.variance, quoted.net, to_stop_s)
             bid, ask = self._legs(quoted, position, view, mode, fair, centre, width, now_ns)
         self._guard(quoted, state, fair, bid, ask)
-        self._describe(quoted, phase, left_s, fair, width, reasons)
+        self._describe(quoted, phase, left_s, fair, width, reasons, view)
         return self._emit(quoted, mode, reasons, bid, ask, fair, now_ns, cause_ns)
 
     def _terms(self, market: Market, fair: Fair | None) -> Terms | None:
@@ -367,6 +368,7 @@ class Strategy:
         quoted.ask.record(ask.px, ask.route, now_ns)
         quoted.seq = intent.seq
         quoted.intent = intent
+        self._emitted += 1
         return [intent]
 
     def _describe(
@@ -377,6 +379,7 @@ class Strategy:
         fair: Fair | None,
         width: tuple[float, float],
         reasons: int,
+        view: BookView | None,
     ) -> None:
         model, window = self._models[quoted.market.asset], quoted.window
         quoted.status = {
@@ -391,6 +394,8 @@ class Strategy:
             "basis": window.basis_log,
             "settle_lag_s": window.basis.lag_s if window.basis is not None else None,
             "half_spread": max(width) or None,
+            "book_bid": view.bids[0][0] / PX_ONE if view is not None and view.bids else None,
+            "book_ask": view.asks[0][0] / PX_ONE if view is not None and view.asks else None,
             "quote_mode": quoted.modes.mode.name,
             "reasons": reasons,
         }
@@ -404,4 +409,4 @@ class Strategy:
             for symbol, quoted in self._markets.items()
             if quoted.status
         }
-        return [StatusReport(component="strategy", body={"markets": markets})]
+        return [StatusReport(component="strategy", body={"markets": markets, "emitted": self._emitted})]

@@ -1,0 +1,389 @@
+"""Composition root: which cores, ports and caches a bot is made of, who is told what, and in which order they start."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pykka
+from loguru import logger
+
+from actors.executor import ExecutorActor
+from actors.feed import FeedActor
+from actors.gateway import CancelsDesk, Desk, GatewayActor, OrdersDesk, ReadsDesk
+from actors.heartbeat import HeartbeatActor
+from actors.journal import JournalActor
+from actors.monitor import MonitorActor
+from actors.root import RootActor
+from actors.router import Directory, Router
+from actors.strategy import StrategyActor
+from actors.supervision import EXIT_FAILED, ChildSpec
+from actors.timer import TimerActor
+from bot import messages as m
+from bot.access import Access
+from bot.caches import Caches
+from bot.control import ControlServer
+from bot.desk import OperatorDesk
+from bot.execution.executor import Executor
+from bot.execution.gate import Gate
+from bot.execution.risk import Limits
+from bot.faults import FaultWatch
+from bot.history.journal import Journal
+from bot.latency import NAMES, Latency
+from bot.market import Market, Rule
+from bot.panic import Panic
+from bot.pnl import Pnl
+from bot.ports import Sender
+from bot.quoting.strategy import Strategy
+from bot.settings import Settings
+from bot.state import Latch, RunDir
+from bot.status import FEEDS, Status
+from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns
+from bot.venues.binance import BinanceFeed
+from bot.venues.conversation import Conversation
+from bot.venues.polymarket_book import MarketFeed
+from bot.venues.polymarket_markets import JsonReader, Markets
+from bot.venues.polymarket_user import UserFeed
+from bot.venues.settlement_price import SettlementFeed
+from bot.venues.venue_clock import VenueClock
+from bot.venues.websocket import Reader
+
+SWITCH_INTERVAL_S = 0.0001  # the default 5 ms is the tail of every hand-over while a thread parses a backlog
+
+GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
+
+_REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport)
+_READS = (m.OpenOrders, m.TradesRead, m.OrderStatusReport, m.Balance)
+_LIFE = (m.MarketListed, m.MarketDropped)
+
+# Who is told what, by sender. The timer and the root speak to actors by name.
+ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
+    "strategy": {m.QuoteIntent: ("executor",), m.StatusReport: ("monitor",)},
+    "executor": {
+        m.NewOrder: ("orders",),
+        **dict.fromkeys((m.CancelOrder, m.MassCancel), ("cancels",)),
+        **dict.fromkeys(
+            (m.OrderStatusRequest, m.OrderMassStatusRequest, m.TradesRequest, m.BalanceRequest), ("reads",)
+        ),
+        m.PositionReport: ("strategy",),
+        **dict.fromkeys((m.Fill, m.Settled, m.StatusReport), ("monitor",)),
+        m.Halt: ("root",),
+    },
+    "orders": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
+    "cancels": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
+    "reads": {
+        **dict.fromkeys(_READS, ("executor",)),
+        **dict.fromkeys(_LIFE, ("executor", "strategy", "market", "settle", "monitor")),
+        m.MarketResolved: ("executor",),
+        m.StatusReport: ("monitor",),
+    },
+    "heartbeat": {m.Halt: ("root",), m.Fail: ("executor",), m.StatusReport: ("monitor",)},
+    "binance": {m.Nudge: ("strategy",), m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
+    "market": {
+        m.Nudge: ("strategy",),
+        m.TickSizeChange: ("executor", "strategy"),
+        m.MarketResolved: ("executor",),
+        m.FeedStatus: ("strategy",),
+        m.StatusReport: ("monitor",),
+        m.Halt: ("root",),
+    },
+    "user": {
+        **dict.fromkeys((m.ExecutionReport, m.StreamGap), ("executor",)),
+        m.FeedStatus: ("executor", "strategy"),
+        m.StatusReport: ("monitor",),
+        m.Halt: ("root",),
+    },
+    "settle": {m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
+    "journal": {},
+    "monitor": {},
+    "timer": {},
+    "root": {},
+}
+
+# How often time passes for whom.
+PERIODS_NS: dict[str, Ns] = {
+    "executor": 50 * NS_PER_MS,
+    "orders": NS_PER_S,
+    "cancels": NS_PER_S,
+    "reads": 250 * NS_PER_MS,
+    "heartbeat": 250 * NS_PER_MS,
+    "journal": NS_PER_S,
+    "monitor": 250 * NS_PER_MS,
+    **dict.fromkeys(FEEDS, 250 * NS_PER_MS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    flat_verified: bool
+    open_orders: int | None
+    internal_failure: bool
+    reason: str
+
+
+class Remembering:
+    """A sender that keeps what a restarted actor would have to be told again: live markets and their newest position."""
+
+    def __init__(self, sender: Sender, kept: dict[tuple[type[m.Message], str], m.Message]) -> None:
+        self._sender = sender
+        self._kept = kept
+
+    def send(self, messages: Iterable[m.Message]) -> None:
+        messages = list(messages)
+        for message in messages:
+            match message:
+                case m.MarketListed(market=market):
+                    self._kept[m.MarketListed, market.symbol] = message
+                case m.PositionReport(symbol=symbol):
+                    self._kept[m.PositionReport, symbol] = message
+                case m.MarketDropped(symbol=symbol):
+                    self._kept.pop((m.MarketListed, symbol), None)
+                    self._kept.pop((m.PositionReport, symbol), None)
+        self._sender.send(messages)
+
+
+class Bot:
+    """One wallet's bot: everything is made here and started by the root; `stop` ends it flat."""
+
+    def __init__(self, *, settings: Settings, access: Access, run_dir: RunDir, state_dir: Path, latch: Latch) -> None:
+        self.settings = settings
+        self.access = access
+        self.latch = latch
+        self.clock = time.monotonic_ns
+        self.wall = VenueClock()
+        self.caches = Caches()
+        self.latency = {name: Latency() for name in NAMES}
+        self.directory = Directory()
+        self.gate = Gate(latched=latch.is_set)
+        self.ended = threading.Event()
+        self.end_reason = ""
+        self._exit_code = 0
+        self._kept: dict[tuple[type[m.Message], str], m.Message] = {}
+        pnl = Pnl(self.caches.books, lambda symbol: self.status.market_of(symbol))
+        self.status = Status(
+            path=run_dir.status,
+            fixed={"mode": settings.run.mode, "series": list(settings.run.series)},
+            started_ns=self.clock(),
+            pnl=pnl,
+            latency=self.latency,
+            mailboxes=self._mailboxes,
+            strikes=self._strikes,
+        )
+        salt_base = time.time_ns() // 1000 % 2**50  # never one of an earlier run, and still a safe JSON integer
+        self.journal = Journal(state_dir / "journal", salt_base=salt_base, started_utc_ns=time.time_ns())
+        limits = settings.limits
+        self.executor = Executor(
+            limits=Limits(
+                q_max=round(limits.q_max * QTY_ONE),
+                order_size_max=round(limits.order_size_max * QTY_ONE),
+                loss_max_mkt=round(limits.loss_max_mkt * USD_ONE),
+                loss_max_day=round(limits.loss_max_day * USD_ONE),
+                capital_max=round(limits.capital_max * USD_ONE),
+            ),
+            order_id_of=access.signer.order_id_of,
+            salt_base=salt_base,
+        )
+        self.panic = Panic(
+            access.api(self.wall.utc),
+            inflight=self.gate.inflight,
+            told=lambda report: self.directory.tell("executor", report),
+        )
+        self.desk = OperatorDesk(gate=self.gate, panic=self.panic, latch=latch, record=lambda: self.status.record)
+        self.control = ControlServer(run_dir.socket, self.desk)
+        self.faults = FaultWatch(access.venue_url, self.directory.tell) if access.venue_url else None
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Returns when the root has started; quoting begins when the executor has reconciled."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.collect()
+        gc.freeze()  # what the imports made is never looked at again
+        self.status.publish(self.clock(), self.wall.utc_ns(self.clock()))
+        self.panic.start()
+        self.control.start()
+        RootActor.start(
+            children=self._children(),
+            gate=self.gate,
+            panic=self.panic,
+            end=self._end,
+            latch=self.latch.set,
+            latched=self.latch.reason,
+            directory=self.directory,
+            router=Router(self.directory, ROUTES["root"]),
+        )
+        if self.faults is not None:
+            self.faults.start()
+
+    def stop(self, reason: str, *, deadline_s: float, hurry: Callable[[], bool]) -> Ending:
+        """Through the root where it still works, else by panic alone. `hurry` cuts the verification short."""
+        logger.info("stopping: {}", reason)
+        by_s = time.monotonic() + deadline_s
+        if not self.ended.is_set():
+            self.directory.tell("root", m.Shutdown(reason=reason))
+            while not self.ended.wait(0.05) and time.monotonic() < by_s + 1.0 and not hurry():
+                pass
+        report = self.panic.newest()
+        if report is None or not report.verified:
+            ticket = self.panic.request("the end of the run")
+            report = self.panic.wait(ticket, 0.2 if hurry() else max(2.0, by_s - time.monotonic()))
+        self.control.stop()
+        self._last_words()
+        return Ending(
+            flat_verified=report is not None and report.verified,
+            open_orders=report.open_orders if report is not None else None,
+            internal_failure=self._exit_code == EXIT_FAILED,
+            reason=self.end_reason or reason,
+        )
+
+    def root_lost(self) -> None:
+        """The main thread found the root's lease too old: panic, and the process ends."""
+        self.gate.shut("main", "the root actor stopped beating")
+        self.panic.request("the root actor stopped beating")
+        self._end(EXIT_FAILED, "the root actor stopped beating")
+
+    def _end(self, exit_code: int, reason: str) -> None:
+        if not self.ended.is_set():
+            self._exit_code = exit_code
+            self.end_reason = reason
+            self.ended.set()
+
+    def _last_words(self) -> None:
+        """Actors are stopped: the record takes the executor's final figures from the core itself."""
+        now_ns = self.clock()
+        self.status.observe(self.executor.status_report(), now_ns)
+        for _ in range(2):  # the second look tells what was lost from what was on its way
+            self.status.publish(now_ns, self.wall.utc_ns(now_ns))
+        self.journal.close()
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _children(self) -> list[ChildSpec]:
+        """In start order: sinks first, then the cores, then what speaks to them."""
+        return [
+            ChildSpec("journal", lambda: self._actor(JournalActor, "journal", journal=self.journal), fatal=True),
+            ChildSpec("monitor", lambda: self._actor(MonitorActor, "monitor", status=self.status)),
+            *(
+                ChildSpec(name, lambda name=name: self._gateway(name), hang_ns=GATEWAY_HANG_NS, holds_requests=True)  # type: ignore[misc]
+                for name in ("cancels", "orders", "reads")
+            ),
+            ChildSpec("heartbeat", self._heartbeat, hang_ns=GATEWAY_HANG_NS),
+            ChildSpec("executor", self._executor, fatal=True),
+            ChildSpec("strategy", self._strategy),
+            ChildSpec("timer", self._timer),
+            *(ChildSpec(name, lambda name=name: self._feed(name)) for name in FEEDS),  # type: ignore[misc]
+        ]
+
+    def _actor(self, kind: type[pykka.Actor], name: str, **arguments: Any) -> pykka.ActorRef[Any]:
+        router: Sender = Router(self.directory, ROUTES[name])
+        if name in ("reads", "executor"):
+            router = Remembering(router, self._kept)
+        return kind.start(name=name, directory=self.directory, router=router, clock=self.clock, **arguments)
+
+    def _executor(self) -> pykka.ActorRef[Any]:
+        return self._actor(
+            ExecutorActor, "executor", core=self.executor, journal=self.journal, gate=self.gate, latency=self.latency
+        )
+
+    def _strategy(self) -> pykka.ActorRef[Any]:
+        parameters = self.settings.parameters()
+        core = Strategy(parameters, self.caches)
+        for message in list(self._kept.values()):
+            core.handle(message, self.clock())
+        return self._actor(StrategyActor, "strategy", core=core, max_hz=parameters.max_hz)
+
+    def _gateway(self, name: str) -> pykka.ActorRef[Any]:
+        api = self.access.api(self.wall.utc)
+        desk: Desk
+        if name == "orders":
+            desk = OrdersDesk(api, self.gate, self.clock, self.latency)
+        elif name == "cancels":
+            desk = CancelsDesk(api, self.clock, self.latency)
+        else:
+            ends, http = self.access.endpoints, JsonReader()
+            markets = Markets(http, ends.gamma_url, ends.rest_url, self.settings.run.series, logger.info)
+            desk = ReadsDesk(
+                api, self.gate, markets, self.clock, lambda: self.wall.sync(http, ends.binance_rest_url, ends.rest_url)
+            )
+        return self._actor(GatewayActor, name, desk=desk)
+
+    def _heartbeat(self) -> pykka.ActorRef[Any]:
+        return self._actor(HeartbeatActor, "heartbeat", api=self.access.api(self.wall.utc), gate=self.gate)
+
+    def _timer(self) -> pykka.ActorRef[Any]:
+        schedule = {**PERIODS_NS, "strategy": round(NS_PER_S / self.settings.parameters().hz)}
+        return self._actor(TimerActor, "timer", schedule=schedule, utc=self.wall.utc_ns)
+
+    def _feed(self, name: str) -> pykka.ActorRef[Any]:
+        on_frame = self._user_frame if name == "user" else None
+        reference = self._actor(
+            FeedActor,
+            name,
+            feed=name,
+            make_reader=lambda deliver: Reader(self._conversation(name), deliver, clock=self.clock, on_frame=on_frame),
+        )
+        if m.MarketListed in ROUTES["reads"] and name in ROUTES["reads"][m.MarketListed]:
+            for (kind, _), message in list(self._kept.items()):
+                if kind is m.MarketListed:
+                    self.directory.tell(name, message)
+        return reference
+
+    def _conversation(self, name: str) -> Conversation:
+        ends, keys = self.access.endpoints, self.access.credentials
+        login = {"api_key": keys.api_key, "secret": keys.secret, "passphrase": keys.passphrase}
+        if name == "binance":
+            assets = sorted({series.partition("-")[0] for series in self.settings.run.series})
+            candles = {series.partition("-")[0] for series in self.settings.run.series if series.endswith(("1h", "1d"))}
+            return BinanceFeed(
+                ws_url=ends.binance_ws_url,
+                rest_url=ends.binance_rest_url,
+                assets=assets,
+                caches=self.caches,
+                clock=self.clock,
+                utc=self.wall.utc_ns,
+                candles=candles,
+            )
+        if name == "market":
+            return MarketFeed(url=ends.market_ws_url, caches=self.caches, clock=self.clock, utc=self.wall.utc_ns)
+        if name == "settle":
+            return SettlementFeed(url=ends.settlement_ws_url, caches=self.caches, clock=self.clock, **login)
+        return UserFeed(url=ends.user_ws_url, wallets=(self.access.signer.address, self.access.funder), **login)
+
+    def _user_frame(self, now_ns: Ns) -> None:
+        self.gate.user_frame_ns = now_ns
+
+    # -- views -----------------------------------------------------------------------------------------------------
+
+    def _mailboxes(self, now_ns: Ns) -> dict[str, dict[str, Any]]:
+        rows = {}
+        for name in self.directory.names():
+            health = self.directory.health(name)
+            if health is not None:
+                stats = health.mailbox.stats(now_ns)
+                rows[name] = {
+                    "depth": stats.depth,
+                    "high_water": stats.high_water,
+                    "oldest_ms": round(stats.oldest_ns / NS_PER_MS, 1),
+                    "conflated": stats.conflated,
+                }
+        return rows
+
+    def _strikes(self, symbol: str) -> tuple[float | None, float | None]:
+        """Value of the settlement source at a market's start and end, where it was seen."""
+        market = self.status.market_of(symbol)
+        if market is None:
+            return None, None
+        return self._source_at(market, market.start_utc_ns), self._source_at(market, market.end_utc_ns)
+
+    def _source_at(self, market: Market, utc_ns: Ns) -> float | None:
+        if market.rule is Rule.CANDLE:
+            value = self.caches.reference[market.asset].candle_open_e8.get(utc_ns // NS_PER_S)
+            return None if value is None else value / 1e8
+        settlement = self.caches.settlement_of(market.asset, market.window_s).first_at_or_after(utc_ns // NS_PER_MS)
+        return None if settlement is None else settlement.value_e8 / 1e8

@@ -1,0 +1,62 @@
+"""What a person asks of a running bot: halt, resume, cancel all, status. Needs no actor, so it works while one hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bot.control import refusal
+from bot.execution.gate import Gate
+from bot.panic import FlatReport, Panic
+from bot.state import Latch
+
+LATCH = "latch"
+
+
+class OperatorDesk:
+    """Invariant: a halt shuts the gate and asks for the cancel before it is answered; only a verified flat is resumed from."""
+
+    def __init__(self, *, gate: Gate, panic: Panic, latch: Latch, record: Callable[[], Mapping[str, Any]]) -> None:
+        self._gate = gate
+        self._panic = panic
+        self._latch = latch
+        self._record = record
+        self._ticket: int | None = None
+
+    def halt(self, reason: str) -> dict[str, Any]:
+        text = reason or "operator"
+        self._latch.set(text, "operator")
+        self._gate.shut(LATCH, text)
+        self._ticket = self._panic.request(f"halt: {text}")
+        return self._answer("halted")
+
+    def cancel_all(self, reason: str) -> dict[str, Any]:
+        """Cancelling under a bot that quotes on would be undone at once, so it halts first."""
+        return self.halt(reason or "cancel-all")
+
+    def resume(self) -> dict[str, Any]:
+        if not self._latch.is_set():
+            return self._answer(str(self._record()["state"]))
+        report = self._report()
+        if report is None or not report.verified:
+            if report is not None or self._ticket is None:
+                self._ticket = self._panic.request("resume asked for")
+            return refusal("not verified flat yet; every order is being cancelled, try again in a moment", "halted")
+        self._latch.clear()  # the root sees it, opens the gate and tells the executor
+        return self._answer("reconciling")
+
+    def status(self) -> dict[str, Any]:
+        return self._answer(str(self._record()["state"]))
+
+    def _report(self) -> FlatReport | None:
+        return None if self._ticket is None else self._panic.result(self._ticket)
+
+    def _answer(self, state: str) -> dict[str, Any]:
+        report = self._report()
+        return {
+            "ok": True,
+            "state": state,
+            "flat_verified": report is not None and report.verified,
+            "open_orders": report.open_orders if report is not None else self._record().get("orders", {}).get("open"),
+            "error": "",
+        }
