@@ -5,6 +5,7 @@ Follows bookTicker (no event time), trade, aggTrade and kline_1s (1m to 1h every
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -84,7 +85,7 @@ class BinanceApi:
             self._clients.discard(client)
 
     def _heard(self, client: BinanceClient, text: str) -> None:
-        if client.limit.exceeded():
+        if client.limit.exceeded(time.monotonic()):
             client.close(1008, "Too many requests")
             return
         try:

@@ -10,6 +10,7 @@ returns after the delay; with deferExec true the answer is "delayed" at once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -19,9 +20,10 @@ from aiohttp import web
 from bot.messages import Side
 from bot.sim import records as rec
 from bot.sim import verify
-from bot.sim.accounts import Account, Caller
+from bot.sim.accounts import Caller
 from bot.sim.clob_account import authenticated
 from bot.sim.http import Refusal, answer, refused
+from bot.sim.rates import CANCELS, ORDERS
 from bot.sim.render import amount_text
 from bot.sim.venue import Venue, wall_ms
 from bot.units import LOT, PX_ONE, decimal_text, px_text
@@ -75,10 +77,12 @@ class OrderRoutes:
         except msgspec.DecodeError:
             return refused(MALFORMED, 400)
         caller = authenticated(self._venue, request, body)
+        self._spend(caller, ORDERS, 1)
         reply = await self._outcome(posted, *self._submit(caller, posted))
+        headers = self._headers(caller, ORDERS)
         if reply["errorMsg"]:
-            return refused(reply["errorMsg"], 400)
-        return answer(reply)
+            return refused(reply["errorMsg"], 400, headers)
+        return answer(reply, headers=headers)
 
     async def post_orders(self, request: web.Request) -> web.Response:
         """A batch: refused legs have an errorMsg and no orderID, and yet success true."""
@@ -92,8 +96,20 @@ class OrderRoutes:
             return refused(f"Too many orders in payload: {len(batch)}, max allowed: {BATCH_MAX}", 400)
         if not batch:
             return refused(MALFORMED, 400)
+        self._spend(caller, ORDERS, len(batch))
         placed = [(posted, *self._submit(caller, posted)) for posted in batch]
-        return answer(await asyncio.gather(*(self._outcome(*leg) for leg in placed)))
+        replies = await asyncio.gather(*(self._outcome(*leg) for leg in placed))
+        return answer(replies, headers=self._headers(caller, ORDERS))
+
+    def _spend(self, caller: Caller, kind: str, cost: int) -> None:
+        """Charge the signer's trading budget. Raises Refusal 429 where the venue enforces it."""
+        wait_s = self._venue.rates.spend(caller.account.address, kind, cost, wall_ms())
+        if wait_s:
+            headers = {**self._headers(caller, kind), "Retry-After": str(wait_s)}
+            raise Refusal("Too Many Requests", 429, headers)
+
+    def _headers(self, caller: Caller, kind: str) -> dict[str, str]:
+        return self._venue.rates.headers(caller.account.address, kind, wall_ms())
 
     def _submit(self, caller: Caller, posted: Posted) -> tuple[str, rec.Submitted]:
         """Check and hand over one order: its id, and what the exchange said at once."""
@@ -180,13 +196,14 @@ class OrderRoutes:
 
     # -- cancels ------------------------------------------------------------------------------------------------------
 
-    def _answer(self, canceled: list[str], not_canceled: dict[str, str]) -> web.Response:
+    def _answer(self, caller: Caller, canceled: list[str], not_canceled: dict[str, str]) -> web.Response:
         self._venue.tell()
-        return answer({"canceled": canceled, "not_canceled": not_canceled})
+        return answer({"canceled": canceled, "not_canceled": not_canceled}, headers=self._headers(caller, CANCELS))
 
-    def _cancel(self, account: Account, order_ids: list[str]) -> web.Response:
+    def _cancel(self, caller: Caller, order_ids: list[str]) -> web.Response:
         """By id, among all owners the wallet acts for."""
-        exchange = self._venue.exchange
+        self._spend(caller, CANCELS, len(order_ids))
+        exchange, account = self._venue.exchange, caller.account
         canceled: list[str] = []
         refused_ids: dict[str, str] = {}
         by_owner: dict[str, list[str]] = {}
@@ -198,7 +215,19 @@ class OrderRoutes:
             done, not_done = exchange.cancel(owner, ids, wall_ms())
             canceled += done
             refused_ids |= not_done
-        return self._answer(canceled, refused_ids)
+        return self._answer(caller, canceled, refused_ids)
+
+    def _cancel_scope(self, caller: Caller, cancel: Callable[[str], tuple[list[str], dict[str, str]]]) -> web.Response:
+        """Everything in some scope, for all owners: costs one token and one more for each order it cancelled."""
+        self._spend(caller, CANCELS, 1)
+        canceled: list[str] = []
+        refused_ids: dict[str, str] = {}
+        for owner in caller.account.owners:
+            done, not_done = cancel(owner)
+            canceled += done
+            refused_ids |= not_done
+        self._venue.rates.charge(caller.account.address, CANCELS, len(canceled), wall_ms())
+        return self._answer(caller, canceled, refused_ids)
 
     async def _body(self, request: web.Request) -> tuple[Caller, Any]:
         body = await request.read()
@@ -212,37 +241,26 @@ class OrderRoutes:
         caller, body = await self._body(request)
         if not isinstance(body, dict) or not isinstance(body.get("orderID"), str):
             return refused("Invalid orderID", 400)
-        return self._cancel(caller.account, [body["orderID"]])
+        return self._cancel(caller, [body["orderID"]])
 
     async def cancel_orders(self, request: web.Request) -> web.Response:
         caller, body = await self._body(request)
         if not isinstance(body, list) or len(body) > CANCELS_MAX or not all(isinstance(name, str) for name in body):
             return refused("Invalid order ids", 400)
-        return self._cancel(caller.account, body)
+        return self._cancel(caller, body)
 
     async def cancel_market(self, request: web.Request) -> web.Response:
         caller, body = await self._body(request)
         if not isinstance(body, dict) or not (body.get("market") or body.get("asset_id")):
             return refused("Invalid payload", 400)
-        canceled: list[str] = []
-        refused_ids: dict[str, str] = {}
-        for owner in caller.account.owners:
-            done, not_done = self._venue.exchange.cancel_market(
-                owner, str(body.get("market") or ""), str(body.get("asset_id") or ""), wall_ms()
-            )
-            canceled += done
-            refused_ids |= not_done
-        return self._answer(canceled, refused_ids)
+        market, token = str(body.get("market") or ""), str(body.get("asset_id") or "")
+        return self._cancel_scope(
+            caller, lambda owner: self._venue.exchange.cancel_market(owner, market, token, wall_ms())
+        )
 
     async def cancel_all(self, request: web.Request) -> web.Response:
         caller, _ = await self._body(request)
-        canceled: list[str] = []
-        refused_ids: dict[str, str] = {}
-        for owner in caller.account.owners:
-            done, not_done = self._venue.exchange.cancel_all(owner, wall_ms())
-            canceled += done
-            refused_ids |= not_done
-        return self._answer(canceled, refused_ids)
+        return self._cancel_scope(caller, lambda owner: self._venue.exchange.cancel_all(owner, wall_ms()))
 
 
 def _price_and_size(posted: Posted, order_id: str, market: rec.SimMarket | None) -> tuple[int, int]:

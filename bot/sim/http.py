@@ -15,18 +15,19 @@ LOGGED: web.RequestKey[Request] = web.RequestKey("logged", Request)  # the reque
 class Refusal(Exception):
     """A request the venue refuses: its status and the text of {"error": text}."""
 
-    def __init__(self, text: str, status: int = 400) -> None:
+    def __init__(self, text: str, status: int = 400, headers: dict[str, str] | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.headers = headers
 
 
-def answer(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)
 
 
-def refused(text: str, status: int) -> web.Response:
-    return answer({"error": text}, status)
+def refused(text: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    return answer({"error": text}, status, headers)
 
 
 def wanted(request: web.Request, name: str) -> str:

@@ -5,6 +5,7 @@ A subscription answers with the last two minutes, then each value as the world p
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -71,7 +72,7 @@ class LiveStream:
             self._clients.discard(client)
 
     def _heard(self, client: LiveClient, text: str) -> None:
-        if client.limit.exceeded():
+        if client.limit.exceeded(time.monotonic()):
             client.close(POLICY, "too many frames")
             return
         if text == "PING":

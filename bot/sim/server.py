@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import msgspec
-import orjson
 from aiohttp import web
-from aiohttp.web_log import AccessLogger
 
 from bot.errors import SettingsError
-from bot.sim import verify
+from bot.sim import state, verify
 from bot.sim.accounts import Accounts
 from bot.sim.binance_api import BinanceApi
 from bot.sim.clob_account import AccountRoutes
@@ -47,6 +45,7 @@ HOST = "127.0.0.1"
 STEP_S = 0.010
 SAVE_EVERY_S = 3.0
 BODY_MAX = 4 << 20
+KEEPALIVE_S = 300.0
 BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/")
 PROTOCOLS = (1, 2, 3)
 
@@ -63,6 +62,7 @@ class VenueOptions(msgspec.Struct, kw_only=True):
     until_stdin_closes: bool = False
     parameters: WorldParameters = WorldParameters()
     signature_type: int = 0
+    enforce_rates: bool = False  # refuse what is over the trading budget with 429
     log: Callable[[str], None] | None = None  # gets one line for each thing worth a line
 
 
@@ -74,15 +74,15 @@ class Server:
             raise SettingsError(f"protocol {options.protocol} is unknown: want 1, 2 or 3")
         self.options = options
         self._log = options.log or (lambda line: None)
-        kept = _load(options.state)
+        kept = state.load(options.state)
         key_seed = kept.get("seed", options.seed)
         self.seed = options.seed if options.seed is not None else kept.get("seed", secrets.randbelow(2**31))
         self._key_seed = self.seed if key_seed is None else key_seed
         accounts = Accounts(self._key_seed)
-        self.venue = Venue(Exchange(), accounts, options.protocol)
+        self.venue = Venue(Exchange(), accounts, options.protocol, enforce_rates=options.enforce_rates)
         self.venue_id = kept.get("venue_id") or str(uuid.uuid4())
         self.private_key = accounts.private_key()
-        self.address = wallet_address(self.private_key)
+        self.address = state.wallet_address(self.private_key)
         self.funder = accounts.funder_for(options.signature_type, self.address)
         if kept:
             accounts.restore(kept["accounts"])
@@ -124,15 +124,15 @@ class Server:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:  # every request passes here
+        if not self.faults.admit(request):
+            return web.Response(status=503)
         row = None
         if not request.path.startswith(BESIDE_CLOB):
             row = request[LOGGED] = self.venue.log(request.method, request.path)
-        if not self.faults.admit(request):
-            return web.Response(status=503)
         try:
             response: web.StreamResponse = await handler(request)
         except Refusal as refusal:
-            response = refused(refusal.text, refusal.status)
+            response = refused(refusal.text, refusal.status, refusal.headers)
         except web.HTTPException as error:
             response = refused(error.reason.lower(), error.status)
         except Exception:
@@ -148,7 +148,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[dict[str, Any]]:
         """Bound, listed and stepping; yields the venue's info. Raises SettingsError for a port in use."""
-        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.5, access_log_class=AccessLogger)
+        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=KEEPALIVE_S)
         await runner.setup()
         try:
             site = web.TCPSite(runner, HOST, self.options.port)
@@ -246,7 +246,6 @@ class Server:
             await asyncio.sleep(SAVE_EVERY_S)
 
     def save(self) -> None:
-        """Replace the state file; the old one stays whole until the new one is."""
         if self.options.state is None:
             return
         record = {
@@ -255,37 +254,7 @@ class Server:
             "accounts": self.venue.accounts.record(),
             "owners": self.venue.record(),
         }
-        fresh = self.options.state.with_name(self.options.state.name + ".new")
-        fresh.write_bytes(orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2))
-        fresh.replace(self.options.state)
-
-
-def _load(state: Path | None) -> dict[str, Any]:
-    """A state file's content; {} when there is none yet. Raises SettingsError for one that cannot be used."""
-    if state is None or not state.exists():
-        if state is not None and not state.parent.is_dir():
-            raise SettingsError(f"the folder of the state file {state} does not exist")
-        return {}
-    try:
-        kept = orjson.loads(state.read_bytes())
-        if not {"venue_id", "seed", "accounts", "owners"} <= kept.keys():
-            raise ValueError("keys are missing")
-    except (OSError, ValueError, AttributeError) as error:
-        raise SettingsError(f"the state file {state} cannot be used: {error}") from error
-    return dict(kept)
-
-
-def wallet_address(private_key: str) -> str:
-    """The checksummed address of a key, without the second that eth_account takes to import."""
-    from coincurve import PrivateKey
-    from Crypto.Hash import keccak
-
-    public = PrivateKey(bytes.fromhex(private_key.removeprefix("0x"))).public_key.format(compressed=False)[1:]
-    address = keccak.new(digest_bits=256, data=public).hexdigest()[-40:]
-    digest = keccak.new(digest_bits=256, data=address.encode()).hexdigest()
-    return "0x" + "".join(
-        letter.upper() if int(nibble, 16) > 7 else letter for letter, nibble in zip(address, digest, strict=False)
-    )
+        state.save(self.options.state, record)
 
 
 async def _serve(server: Server, announce: Callable[[dict[str, Any]], None], stop: asyncio.Event) -> None:

@@ -35,6 +35,15 @@ class StreamClient:
         self._closing: tuple[int, bytes] | None = None
         self.last_pong = time.monotonic()
 
+    @property
+    def closing(self) -> bool:
+        return self._closing is not None
+
+    @property
+    def queued(self) -> int:
+        """Frames that wait to be written."""
+        return len(self._queue)
+
     def send(self, frame: str | bytes) -> None:
         if self._closing is not None:
             return
@@ -153,8 +162,8 @@ class FrameLimit:
     def __init__(self, per_s: int) -> None:
         self._times: deque[float] = deque(maxlen=per_s)
 
-    def exceeded(self) -> bool:
-        now = time.monotonic()
+    def exceeded(self, now: float) -> bool:
+        """Count a frame at a time in seconds; True when it is one too many."""
         full = len(self._times) == self._times.maxlen and now - self._times[0] < 1.0
         self._times.append(now)
         return full

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bot.sim import records as rec
-from bot.sim.accounts import Account, Accounts
+from bot.sim.accounts import Accounts
 from bot.sim.exchange import Exchange
+from bot.sim.rates import Rates
 from bot.sim.render import Books
 from bot.units import USD_ONE, Qty, Usd, shares, usd
 
@@ -45,11 +46,12 @@ def wall_ms() -> int:
 class Venue:
     """The shared state. Everything runs on one event loop, so nothing here is locked."""
 
-    def __init__(self, exchange: Exchange, accounts: Accounts, protocol: int) -> None:
+    def __init__(self, exchange: Exchange, accounts: Accounts, protocol: int, enforce_rates: bool = False) -> None:
         self.exchange = exchange
         self.accounts = accounts
         self.protocol = protocol
         self.books = Books(exchange)
+        self.rates = Rates(enforce_rates)
         self.world: World | None = None
         self.info: dict[str, Any] = {}
         self.started_ns = time.monotonic_ns()
@@ -166,10 +168,6 @@ class Venue:
             self.exchange.deposit(owner, row["cash"])
             for token, qty in row["positions"].items():
                 self.exchange.grant(owner, token, qty)
-
-    def account_of(self, owner: str) -> Account | None:
-        """The wallet that acts for an owner."""
-        return next((a for a in self.accounts.by_address.values() if owner in a.owners), None)
 
 
 def _ledger_order(order: rec.Order) -> dict[str, Any]:

@@ -245,3 +245,27 @@ def test_v2_client_signs_v1_where_the_venue_says_so(old_venue: VenueThread) -> N
     reply = client.create_and_post_order(args)
     assert reply["status"] == "live"
     assert client.cancel_all()["canceled"] == [reply["orderID"]]
+
+
+@pytest.mark.parametrize("signature_type", [1, 2, 3])
+def test_v2_trades_for_a_proxy_safe_or_deposit_wallet(signature_type: int) -> None:
+    with VenueThread(VenueOptions(seed=14, signature_type=signature_type, parameters=QUIET)) as venue:
+        info = venue.info
+        assert info["funder"] != info["address"]
+        client = ClientV2(
+            info["rest_url"], 137, key=info["private_key"], signature_type=signature_type, funder=info["funder"]
+        )
+        client.set_api_creds(client.create_or_derive_api_key())
+        assert client.get_balance_allowance()["balance"] == "10000000000"
+        args = types_v2.OrderArgs(token_id=tokens(venue)[0], price=0.02, size=10, side="BUY")
+        reply = client.create_and_post_order(args)
+        (row,) = client.get_open_orders()
+        assert (row["id"], row["maker_address"]) == (reply["orderID"], info["funder"].lower())
+        ledger = requests.get(info["url"] + "/control/ledger", timeout=5).json()[info["funder"].lower()]
+        assert ledger["api_keys"] == [info["api_key"]]
+        assert client.cancel_all()["canceled"] == [reply["orderID"]]
+        thief = ClientV2(info["rest_url"], 137, key="0x" + "42" * 32, signature_type=signature_type)
+        thief.set_api_creds(thief.create_or_derive_api_key())
+        thief.builder.funder = info["funder"]
+        with pytest.raises(RefusedV2):
+            thief.create_and_post_order(args)

@@ -1,0 +1,70 @@
+"""The venue's trading budget of one signer: token buckets of the Standard tier, and the headers that tell of them.
+
+Counts always; refuses only where the venue was asked to enforce. Time is passed in; knows no route.
+"""
+
+from __future__ import annotations
+
+import math
+
+ORDERS, CANCELS = "orders", "cancels"
+TIER = "Standard"
+RATES: dict[str, tuple[float, float]] = {ORDERS: (40.0, 60.0), CANCELS: (80.0, 120.0)}  # per second, burst
+
+
+class Bucket:
+    """Tokens that come back at a steady rate, up to the burst. May go below zero for what is charged afterwards."""
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._at_ms = 0
+
+    def tokens(self, now_ms: int) -> float:
+        if self._at_ms:
+            self._tokens = min(self._burst, self._tokens + max(now_ms - self._at_ms, 0) / 1000 * self._per_s)
+        self._at_ms = now_ms
+        return self._tokens
+
+    def take(self, cost: int, now_ms: int) -> None:
+        self._tokens = self.tokens(now_ms) - cost
+
+    def full_at_s(self, now_ms: int) -> int:
+        """The unix second in which the bucket is full again."""
+        return math.ceil(now_ms / 1000 + (self._burst - self.tokens(now_ms)) / self._per_s)
+
+    def wait_s(self, cost: int, now_ms: int) -> int:
+        """Whole seconds until the cost can be paid."""
+        return max(1, math.ceil((cost - self.tokens(now_ms)) / self._per_s))
+
+
+class Rates:
+    """The buckets of every signer."""
+
+    def __init__(self, enforced: bool = False) -> None:
+        self._enforced = enforced
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+
+    def _bucket(self, signer: str, kind: str) -> Bucket:
+        return self._buckets.setdefault((signer, kind), Bucket(*RATES[kind]))
+
+    def spend(self, signer: str, kind: str, cost: int, now_ms: int) -> int:
+        """Charge a request before it is done, all or nothing: 0, or the seconds to wait when it is refused."""
+        bucket = self._bucket(signer, kind)
+        if self._enforced and bucket.tokens(now_ms) < cost:
+            return bucket.wait_s(cost, now_ms)
+        bucket.take(cost, now_ms)
+        return 0
+
+    def charge(self, signer: str, kind: str, cost: int, now_ms: int) -> None:
+        """Charge what is known only afterwards, such as the orders a cancel-all cancelled."""
+        self._bucket(signer, kind).take(cost, now_ms)
+
+    def headers(self, signer: str, kind: str, now_ms: int) -> dict[str, str]:
+        bucket = self._bucket(signer, kind)
+        return {
+            "Poly-RateLimit-Remaining": str(max(0, math.floor(bucket.tokens(now_ms)))),
+            "Poly-RateLimit-Reset": str(bucket.full_at_s(now_ms)),
+            "Poly-RateLimit-Tier": TIER,
+        }
