@@ -9,7 +9,7 @@ it says. Knows no frame and no socket.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from bot.caches import DEPTH, BookView
 from bot.market import Market
@@ -27,19 +27,22 @@ class Ladder:
     Invariant: `ranks` is sorted and holds exactly the prices with a positive size.
     """
 
-    __slots__ = ("_kept", "bid", "ranks", "sizes")
+    __slots__ = ("_kept", "_mirrored", "bid", "ranks", "sizes")
 
     def __init__(self, bid: bool) -> None:
         self.bid = bid
         self.ranks: list[int] = []
         self.sizes: dict[int, Qty] = {}
-        self._kept: dict[bool, Levels] = {}
+        self._kept: Levels | None = None
+        self._mirrored: Levels | None = None
 
-    def load(self, levels: Iterable[tuple[Px, Qty]]) -> None:
-        sign = -1 if self.bid else 1
-        self.sizes = {sign * px: qty for px, qty in levels if qty > 0}
+    def load(self, levels: Mapping[Px, Qty]) -> None:
+        if self.bid:
+            self.sizes = {-px: qty for px, qty in levels.items() if qty > 0}
+        else:
+            self.sizes = {px: qty for px, qty in levels.items() if qty > 0}
         self.ranks = sorted(self.sizes)
-        self._kept = {}
+        self._kept = self._mirrored = None
 
     def put(self, px: Px, qty: Qty) -> None:
         """The new total at a price; zero removes the level. Forgets the kept levels only when they changed."""
@@ -51,7 +54,7 @@ class Ladder:
             insort(ranks, rank)
         # Here the level stands in `ranks` whether it comes, changes or goes.
         if len(ranks) <= DEPTH or rank <= ranks[DEPTH - 1]:
-            self._kept = {}
+            self._kept = self._mirrored = None
         if qty > 0:
             sizes[rank] = qty
         else:
@@ -61,17 +64,24 @@ class Ladder:
     def best(self) -> Px | None:
         return abs(self.ranks[0]) if self.ranks else None
 
-    def levels(self, mirrored: bool = False) -> Levels:
-        """The kept levels, best first; mirrored: as prices of the other token. The same object until changed."""
-        kept = self._kept.get(mirrored)
+    def levels(self) -> Levels:
+        """The kept levels, best first; the same object until one of them changed."""
+        kept = self._kept
         if kept is None:
             sizes = self.sizes
-            if mirrored:
-                kept = tuple([(PX_ONE - abs(rank), sizes[rank]) for rank in self.ranks[:DEPTH]])
+            if self.bid:
+                kept = tuple([(-rank, sizes[rank]) for rank in self.ranks[:DEPTH]])
             else:
-                kept = tuple([(abs(rank), sizes[rank]) for rank in self.ranks[:DEPTH]])
-            self._kept[mirrored] = kept
+                kept = tuple([(rank, sizes[rank]) for rank in self.ranks[:DEPTH]])
+            self._kept = kept
         return kept
+
+    def mirrored(self) -> Levels:
+        """The kept levels as prices of the other token."""
+        mirrored = self._mirrored
+        if mirrored is None:
+            mirrored = self._mirrored = tuple([(PX_ONE - px, qty) for px, qty in self.levels()])
+        return mirrored
 
 
 class TokenBook:
@@ -87,8 +97,21 @@ class TokenBook:
 
     def drop(self) -> None:
         self.ready = False
-        self.bids.load(())
-        self.asks.load(())
+        self.bids.load({})
+        self.asks.load({})
+
+    def snapshot(self, bids: Mapping[Px, Qty], asks: Mapping[Px, Qty], now_ns: Ns) -> None:
+        """All levels of the token."""
+        self.bids.load(bids)
+        self.asks.load(asks)
+        self.ready = True
+        self.frame_ns = now_ns
+
+    def change(self, bid: bool, px: Px, qty: Qty, now_ns: Ns) -> None:
+        """A level's new total; ignored before the snapshot."""
+        self.frame_ns = now_ns
+        if self.ready:
+            (self.bids if bid else self.asks).put(px, qty)
 
     def crossed(self) -> bool:
         bids, asks = self.bids.ranks, self.asks.ranks
@@ -99,7 +122,7 @@ class TokenBook:
 
 
 class MarketBook:
-    """The book of one market: feed it what the frames say, ask it for the view after each frame.
+    """The book of one market: feed its tokens what a frame says, refresh, and take the view.
 
     Invariant: `view` never is crossed, and is None whenever no token has a snapshot of the current epoch.
     """
@@ -111,23 +134,9 @@ class MarketBook:
         self.down = TokenBook()
         self.epoch = 0  # grows when the ladders were dropped
         self.view: BookView | None = None
+        self.said: tuple[TokenBook, Px | None, Px | None] | None = None  # a token's top as its last change told it
         self._crossed_ns: Ns = 0
         self._contradicted_ns: Ns = 0
-
-    def snapshot(self, up: bool, bids: Iterable[tuple[Px, Qty]], asks: Iterable[tuple[Px, Qty]], now_ns: Ns) -> None:
-        """All levels of one token."""
-        token = self.up if up else self.down
-        token.bids.load(bids)
-        token.asks.load(asks)
-        token.ready = True
-        token.frame_ns = now_ns
-
-    def change(self, up: bool, bid: bool, px: Px, qty: Qty, now_ns: Ns) -> None:
-        """A level's new total; ignored before the token's snapshot."""
-        token = self.up if up else self.down
-        token.frame_ns = now_ns
-        if token.ready:
-            (token.bids if bid else token.asks).put(px, qty)
 
     def change_tick(self, tick: Px) -> bool:
         """A new grid is a new epoch: both ladders go. False when the tick is known already (told for each token)."""
@@ -142,60 +151,52 @@ class MarketBook:
         self.up.drop()
         self.down.drop()
         self.epoch += 1
-        self.view = None
+        self.view = self.said = None
         self._crossed_ns = self._contradicted_ns = 0
 
-    def refresh(self, now_ns: Ns, says: tuple[bool, Px | None, Px | None] | None = None) -> bool:
-        """Renew the view after a frame; True when its top changed.
-
-        `says` is the top of one token as the frame tells it (Up or not, bid, ask). While the book is crossed the
-        last sound view stays and ages.
-        """
-        up = self.up
-        source = up if up.ready else self.down
+    def refresh(self, now_ns: Ns) -> bool:
+        """Renew the view after a frame; True when its top changed. A crossed book leaves the last sound view to age."""
+        source = self.up if self.up.ready else self.down
         if not source.ready:
             return False
         if source.crossed():
             self._crossed_ns = self._crossed_ns or now_ns
             return False
         self._crossed_ns = 0
-        if self._contradiction(says):
-            self._contradicted_ns = self._contradicted_ns or now_ns
+        if source is self.up:
+            bids, asks = source.bids.levels(), source.asks.levels()
         else:
-            self._contradicted_ns = 0
-        if source is up:
-            bids, asks = up.bids.levels(), up.asks.levels()
-        else:
-            bids, asks = source.asks.levels(mirrored=True), source.bids.levels(mirrored=True)
+            bids, asks = source.asks.mirrored(), source.bids.mirrored()
         old = self.view
         same = old is not None and old.bids[:1] == bids[:1] and old.asks[:1] == asks[:1]
-        self.view = BookView(
-            bids=bids,
-            asks=asks,
-            tick=self.tick,
-            recv_ns=source.frame_ns,
-            changed_ns=old.changed_ns if old is not None and same else now_ns,
-        )
+        changed_ns = old.changed_ns if old is not None and same else now_ns
+        self.view = BookView(bids=bids, asks=asks, tick=self.tick, recv_ns=source.frame_ns, changed_ns=changed_ns)
         return not same
 
-    def _contradiction(self, says: tuple[bool, Px | None, Px | None] | None) -> bool:
-        up, down = self.up, self.down
-        if says is not None:
-            token = up if says[0] else down
-            if token.ready and token.top() != says[1:]:
-                return True
-        if not (up.ready and down.ready):
-            return False
-        up_bids, up_asks, down_bids, down_asks = up.bids.ranks, up.asks.ranks, down.bids.ranks, down.asks.ranks
-        # Ranks of bids are negative: Up's best bid p mirrors Down's best ask 1 - p.
-        if bool(up_bids) != bool(down_asks) or (up_bids and -up_bids[0] != PX_ONE - down_asks[0]):
-            return True
-        return bool(up_asks) != bool(down_bids) or bool(up_asks and up_asks[0] != PX_ONE + down_bids[0])
-
     def fault(self, now_ns: Ns) -> str | None:
-        """Why the book cannot be believed and must be asked for again, or None."""
+        """Why the book cannot be believed and must be asked for again, or None. To be asked about once a second.
+
+        A contradiction must be seen each time over its limit: between the frames of one event there may be one.
+        """
         if self._crossed_ns and now_ns - self._crossed_ns > CROSSED_NS_MAX:
             return "crossed book"
-        if self._contradicted_ns and now_ns - self._contradicted_ns > CONTRADICTED_NS_MAX:
+        if not self._contradictory():
+            self._contradicted_ns = 0
+        elif not self._contradicted_ns:
+            self._contradicted_ns = now_ns
+        elif now_ns - self._contradicted_ns >= CONTRADICTED_NS_MAX:
             return "contradictory book"
         return None
+
+    def _contradictory(self) -> bool:
+        """The two tokens are no mirrors, or a top is not what the venue says."""
+        if self.said is not None and self.said[0].ready and self.said[0].top() != self.said[1:]:
+            return True
+        if not (self.up.ready and self.down.ready):
+            return False
+        (up_bid, up_ask), (down_bid, down_ask) = self.up.top(), self.down.top()
+        return up_bid != _mirror(down_ask) or up_ask != _mirror(down_bid)
+
+
+def _mirror(px: Px | None) -> Px | None:
+    return None if px is None else PX_ONE - px

@@ -14,6 +14,10 @@ _EXACT_MAX = 1e15
 _PX_SEEN: dict[str, Px] = {}
 _PX_SEEN_MAX = 20_000
 
+# Sizes of a book's levels mostly stand from one snapshot to the next.
+_QTY_SEEN: dict[str, Qty] = {}
+_QTY_SEEN_MAX = 50_000
+
 
 def fast_px(text: str) -> Px:
     """ "0.52" to 5200. Raises ValueError."""
@@ -30,6 +34,17 @@ def fast_qty(text: str) -> Qty:
     """ "10.5" shares to 10 500 000 micro-shares. Raises ValueError."""
     value = float(text) * 1e6
     return int(value + 0.5) if 0.0 <= value < _EXACT_MAX else scaled(text, 6)
+
+
+def known_qty(text: str) -> Qty:
+    """Like fast_qty, for texts that are likely to come again."""
+    qty = _QTY_SEEN.get(text)
+    if qty is None:
+        qty = fast_qty(text)
+        if len(_QTY_SEEN) >= _QTY_SEEN_MAX:
+            _QTY_SEEN.clear()
+        _QTY_SEEN[text] = qty
+    return qty
 
 
 def fast_e8(text: str) -> E8:

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from bot.book import MarketBook
+from bot.book import MarketBook, TokenBook
 from bot.caches import BookCache, Caches
 from bot.errors import FrameError
 from bot.market import Market
 from bot.messages import MarketDropped, MarketListed, MarketResolved, Message, Nudge, TickSizeChange
 from bot.units import NS_PER_S, PX_ONE, Ns, Px, Qty
 from bot.venues.conversation import Conversation
-from bot.venues.decimals import fast_px, fast_qty
+from bot.venues.decimals import fast_px, fast_qty, known_qty
 
 SNAPSHOT_NS_MAX: Ns = 3 * NS_PER_S  # from a subscription to its book
 QUIET_NS_MAX: Ns = 10 * NS_PER_S  # of a token of a short market that is under way
@@ -39,6 +39,7 @@ class Followed:
         self.asked_ns = now_ns
         self.asks = 0
         self.renewals = 0
+        self.last_change: tuple[TokenBook, dict[str, Any]] | None = None  # none newer than the last snapshot
         self.tick_told = False  # on this connection, by an event of its own
 
     def tokens(self) -> tuple[str, str]:
@@ -61,7 +62,7 @@ class MarketFeed(Conversation):
         self._clock = clock
         self._utc = utc
         self._markets: dict[str, Followed] = {}
-        self._tokens: dict[str, tuple[Followed, bool]] = {}  # by token: its market, and whether it is Up
+        self._tokens: dict[str, tuple[Followed, TokenBook]] = {}
         self.events = 0
         self.skipped = 0
         self.malformed = 0
@@ -88,8 +89,8 @@ class MarketFeed(Conversation):
             case MarketListed(market=market) if market.symbol not in self._markets:
                 followed = Followed(market, self._caches.book_of(market.symbol), self._clock())
                 self._markets[market.symbol] = followed
-                self._tokens[market.up_token] = (followed, True)
-                self._tokens[market.down_token] = (followed, False)
+                self._tokens[market.up_token] = (followed, followed.book.up)
+                self._tokens[market.down_token] = (followed, followed.book.down)
                 return [_operation("subscribe", followed)]
             case MarketDropped(symbol=symbol) if symbol in self._markets:
                 followed = self._markets.pop(symbol)
@@ -117,6 +118,7 @@ class MarketFeed(Conversation):
 
     def _trouble(self, followed: Followed, now_ns: Ns, utc: Ns) -> str | None:
         book, market = followed.book, followed.market
+        book.said = None if followed.last_change is None else _said(*followed.last_change)
         fault = book.fault(now_ns)
         if fault is not None:
             return fault
@@ -146,6 +148,7 @@ class MarketFeed(Conversation):
             followed.book.drop()
             followed.cache.latest = None
             followed.asked_ns = now_ns
+            followed.last_change = None
 
     def counters(self) -> dict[str, int]:
         return {
@@ -204,62 +207,62 @@ class MarketFeed(Conversation):
                 followed.cache.latest = None
 
     def _changes(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
-        touched: list[tuple[Followed, bool, dict[str, Any]]] = []
         tokens = self._tokens
+        touched: list[tuple[Followed, TokenBook, dict[str, Any]]] = []
         last: Followed | None = None
         for change in event["price_changes"]:
             try:
                 known = tokens.get(change["asset_id"])
                 if known is None:
                     continue
-                followed, up = known
+                followed, token = known
                 side = change["side"]
-                if side != "BUY" and side != "SELL":
-                    raise ValueError(f"side {side!r}")
-                followed.book.change(up, side == "BUY", _book_px(change["price"]), _book_qty(change["size"]), now_ns)
+                px = fast_px(change["price"])
+                qty = fast_qty(change["size"])
+                if not 0 < px < PX_ONE or qty < 0 or (side != "BUY" and side != "SELL"):
+                    raise ValueError("a change that cannot be")
+                token.change(side == "BUY", px, qty, now_ns)
             except (KeyError, TypeError, ValueError, OverflowError):
                 self.skipped += 1
                 continue
             if followed is last:
-                touched[-1] = (followed, up, change)
+                touched[-1] = (followed, token, change)
             else:
                 last = followed
-                touched.append((followed, up, change))
-        for followed, up, change in touched:
-            self._publish(followed, now_ns, told, _says(up, change))
+                touched.append((followed, token, change))
+        for followed, token, change in touched:
+            followed.last_change = token, change
+            self._publish(followed, now_ns, told)
 
     def _book(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
-        found = self._tokens.get(event["asset_id"])
-        if found is None:
+        known = self._tokens.get(event["asset_id"])
+        if known is None:
             return
-        followed, up = found
+        followed, token = known
         bids, asks = _levels(event["bids"]), _levels(event["asks"])
         tick = event.get("tick_size")
         # A change missed while we were away shows here; after an event of its own, a snapshot may be the older one.
         if tick and not followed.tick_told:
             self._tick(followed, fast_px(tick), now_ns, told)
-        followed.book.snapshot(up, bids, asks, now_ns)
-        if followed.book.up.ready and followed.book.down.ready:
+        token.snapshot(bids, asks, now_ns)
+        book = followed.book
+        followed.last_change = None
+        if book.up.ready and book.down.ready:
             followed.asks = followed.renewals = 0
         self._publish(followed, now_ns, told)
 
-    def _publish(
-        self,
-        followed: Followed,
-        now_ns: Ns,
-        told: list[Message],
-        says: tuple[bool, Px | None, Px | None] | None = None,
-    ) -> None:
+    def _publish(self, followed: Followed, now_ns: Ns, told: list[Message]) -> None:
         book = followed.book
-        if book.refresh(now_ns, says):
+        if book.refresh(now_ns):
             told.append(Nudge(cause_ns=now_ns))
         followed.cache.latest = book.view
 
     def _print(self, event: dict[str, Any], now_ns: Ns) -> None:
-        found = self._tokens.get(event["asset_id"])
-        if found is not None:
-            px = _book_px(event["price"])
-            found[0].cache.last_trade = (px if found[1] else PX_ONE - px, _book_qty(event["size"]), now_ns)
+        known = self._tokens.get(event["asset_id"])
+        px, qty = fast_px(event["price"]), fast_qty(event["size"])
+        if known is not None and 0 < px < PX_ONE:
+            followed, token = known
+            followed.cache.last_trade = (px if token is followed.book.up else PX_ONE - px, qty, now_ns)
 
     def _tick(self, followed: Followed, tick: Px, now_ns: Ns, told: list[Message]) -> None:
         """A new grid drops both ladders; the venue tells it for each token, we tell it once."""
@@ -294,31 +297,20 @@ def _operation(word: str, followed: Followed) -> str:
     return orjson.dumps(body).decode()
 
 
-def _book_px(text: str) -> Px:
-    px = fast_px(text)
-    if not 0 < px < PX_ONE:
-        raise ValueError(f"price {text!r}")
-    return px
-
-
-def _book_qty(text: str) -> Qty:
-    qty = fast_qty(text)
-    if qty < 0:
-        raise ValueError(f"size {text!r}")
-    return qty
-
-
-def _levels(rows: Iterable[dict[str, str]]) -> list[tuple[Px, Qty]]:
-    levels = [(fast_px(row["price"]), fast_qty(row["size"])) for row in rows]
-    if levels and not (min(levels)[0] > 0 and max(levels)[0] < PX_ONE):
+def _levels(rows: Iterable[dict[str, str]]) -> dict[Px, Qty]:
+    levels = {fast_px(row["price"]): known_qty(row["size"]) for row in rows}
+    if levels and not (min(levels) > 0 and max(levels) < PX_ONE):
         raise ValueError("a price outside of 0 to 1")
     return levels
 
 
-def _says(up: bool, change: dict[str, Any]) -> tuple[bool, Px | None, Px | None] | None:
+def _said(token: TokenBook, change: dict[str, Any]) -> tuple[TokenBook, Px | None, Px | None] | None:
     """The top the frame tells for a token after its last change; an empty side is told as 0 or 1, or not at all."""
     bid, ask = change.get("best_bid"), change.get("best_ask")
     if not bid or not ask:
         return None
-    bid_px, ask_px = fast_px(bid), fast_px(ask)
-    return up, bid_px if bid_px > 0 else None, ask_px if 0 < ask_px < PX_ONE else None
+    try:
+        bid_px, ask_px = fast_px(bid), fast_px(ask)
+    except (TypeError, ValueError):
+        return None
+    return token, bid_px if bid_px > 0 else None, ask_px if 0 < ask_px < PX_ONE else None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.units import decimal_text, parse_px, parse_qty, scaled
-from bot.venues.decimals import fast_e8, fast_px, fast_qty, utc_ns
+from bot.venues.decimals import fast_e8, fast_px, fast_qty, known_qty, utc_ns
 
 
 @given(st.integers(0, 20_000))
@@ -19,7 +19,7 @@ def test_prices_are_exact(px: int) -> None:
 @given(st.integers(0, 10**18))
 def test_sizes_are_exact(qty: int) -> None:
     text = decimal_text(qty, 6)
-    assert fast_qty(text) == parse_qty(text) == qty
+    assert fast_qty(text) == known_qty(text) == known_qty(text) == parse_qty(text) == qty
 
 
 @given(st.integers(0, 10**18), st.booleans())

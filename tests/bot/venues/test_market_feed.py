@@ -335,10 +335,10 @@ def test_a_top_the_venue_contradicts_for_long_is_asked_for_again() -> None:
     bench = Bench()
     snapshots(bench)
     bench.send(changes(change(DOWN, "0.40", "5", "BUY", ("0.47", "0.48"))), NS_PER_S)
-    assert bench.feed.stale(9 * NS_PER_S) is None and bench.asked_again() == []
-    bench.send(changes(change(DOWN, "0.41", "5", "BUY", ("0.46", "0.48"))), 9 * NS_PER_S)
-    assert bench.feed.stale(10 * NS_PER_S) is None and bench.asked_again() == []
-    assert bench.feed.stale(12 * NS_PER_S) is None and len(bench.asked_again()) == 2
+    assert [bench.feed.stale(second * NS_PER_S) for second in (2, 3, 4)] == [None] * 3 and bench.asked_again() == []
+    bench.send(changes(change(DOWN, "0.41", "5", "BUY", ("0.46", "0.48"))), 4 * NS_PER_S)
+    assert [bench.feed.stale(second * NS_PER_S) for second in (5, 6)] == [None] * 2 and bench.asked_again() == []
+    assert bench.feed.stale(7 * NS_PER_S) is None and len(bench.asked_again()) == 2
 
 
 def test_an_empty_side_is_told_as_zero_or_one() -> None:
@@ -346,4 +346,4 @@ def test_an_empty_side_is_told_as_zero_or_one() -> None:
     bench.send([up_book(asks=[]), down_book() | {"bids": []}])
     bench.send(changes(change(UP, "0.40", "5", "BUY", ("0.52", "1"))), 1)
     bench.send(changes(change(UP, "0.40", "6", "BUY", ("0.52", ""))), 2)
-    assert bench.feed.stale(5 * NS_PER_S) is None and bench.asked_again() == []
+    assert bench.feed.stale(NS_PER_S) is None and bench.feed.stale(4 * NS_PER_S) is None and bench.asked_again() == []
