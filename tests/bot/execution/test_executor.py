@@ -140,5 +140,5 @@ def test_status_names_its_keys() -> None:
     assert body["orders"] == {
         "placed": 1, "acked": 1, "rejected": 0, "canceled": 0, "filled": 0, "unknown": 0, "open": 1
     }  # fmt: skip
-    assert set(body) >= {"reasons", "user_events", "intents", "risk", "budget", "markets", "cash", "positions"}
+    assert set(body) >= {"reasons", "user_events", "intents", "risk", "budget", "markets", "cash_usd", "positions"}
     assert body["markets"][SYMBOL]["bid"] == {"px": 0.5, "size": 20.0}

@@ -1,0 +1,125 @@
+"""Fills and what they add up to."""
+
+from __future__ import annotations
+
+import pytest
+from desk_fake import DOWN, SYMBOL, UP, a_market, trade
+
+from bot.execution.position import Positions
+from bot.messages import Side, TradeStatus
+from bot.units import NS_PER_S, QTY_ONE, USD_ONE
+
+
+def booked(positions: Positions, shares: float, **given: object) -> None:
+    fields: dict[str, object] = {
+        "asset": UP,
+        "side": Side.BUY,
+        "exec_id": "t1",
+        "px": 4000,
+        "now": NS_PER_S,
+        "history": False,
+    }
+    fields.update(given)
+    positions.book(
+        trade("o", shares, exec_id=str(fields["exec_id"]), px=int(str(fields["px"]))),
+        SYMBOL,
+        str(fields["asset"]),
+        Side(fields["side"]),
+        int(str(fields["now"])),
+        history=bool(fields["history"]),
+    )
+
+
+def test_shares_cash_and_money_paid_in_are_the_sums_of_the_fills() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    booked(positions, 4, exec_id="t2", asset=DOWN, px=5500)
+    booked(positions, 3, exec_id="t3", side=Side.SELL, px=4200)
+    assert positions.quantities(a_market()) == (7 * QTY_ONE, 4 * QTY_ONE)
+    paid = 4_000_000 + 2_200_000 - 1_260_000
+    assert (positions.cash, positions.of(SYMBOL).invested) == (-paid, paid)
+
+
+def test_a_fill_is_booked_once_and_voided_once() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    with pytest.raises(AssertionError):
+        booked(positions, 10)
+    positions.void(trade("o", 10))
+    assert (positions.quantities(a_market()), positions.cash) == ((0, 0), 0)
+    with pytest.raises(AssertionError):
+        positions.void(trade("o", 10))
+
+
+def test_one_trade_may_fill_two_of_our_orders() -> None:
+    positions = Positions()
+    positions.book(trade("o1", 1), SYMBOL, UP, Side.BUY, 1)
+    positions.book(trade("o2", 2), SYMBOL, UP, Side.BUY, 1)
+    assert positions.quantities(a_market()) == (3 * QTY_ONE, 0)
+
+
+def test_the_settlement_step_only_rises() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    assert positions.unsettled_qty(UP) == 10 * QTY_ONE
+    mined = trade("o", 10, status=TradeStatus.MINED)
+    assert positions.rises(mined)
+    positions.settle_step(mined)
+    assert positions.unsettled_qty(UP) == 0
+    assert not positions.rises(trade("o", 10, status=TradeStatus.RETRYING))
+    assert positions.rises(trade("o", 10, status=TradeStatus.CONFIRMED))
+
+
+def test_shares_matched_long_ago_and_never_mined_are_told_apart() -> None:
+    positions = Positions()
+    booked(positions, 10, now=NS_PER_S)
+    booked(positions, 5, exec_id="t2", now=50 * NS_PER_S)
+    assert positions.unsettled_qty(UP, booked_before_ns=20 * NS_PER_S) == 10 * QTY_ONE
+
+
+def test_a_buried_key_is_void_and_counts_nothing() -> None:
+    positions = Positions()
+    positions.bury(trade("o", 10), SYMBOL, 1)
+    known = positions.known(trade("o", 10))
+    assert known is not None and known.void
+    assert positions.quantities(a_market()) == (0, 0)
+
+
+def test_history_moves_shares_but_not_the_cash_that_has_seen_it() -> None:
+    positions = Positions()
+    positions.cash = 100 * USD_ONE
+    booked(positions, 10, history=True)
+    assert positions.cash == 100 * USD_ONE
+    assert (positions.quantities(a_market())[0], positions.of(SYMBOL).invested) == (10 * QTY_ONE, 4 * USD_ONE)
+    positions.void(trade("o", 10))
+    assert positions.cash == 104 * USD_ONE
+
+
+@pytest.mark.parametrize(("winner", "payout"), [(UP, 10 * USD_ONE), (DOWN, 4 * USD_ONE)])
+def test_the_winning_shares_pay_one_dollar_each(winner: str, payout: int) -> None:
+    positions = Positions()
+    booked(positions, 10)
+    booked(positions, 4, exec_id="t2", asset=DOWN)
+    cash = positions.cash
+    assert positions.pay_out(SYMBOL, winner) == payout
+    assert positions.cash == cash + payout
+    assert positions.quantities(a_market()) == (0, 0)
+
+
+def test_a_fill_told_after_the_payout_is_booked_and_paid() -> None:
+    positions = Positions()
+    positions.pay_out(SYMBOL, UP)
+    booked(positions, 10, px=4000)
+    assert positions.cash == 10 * USD_ONE - 4 * USD_ONE
+    positions.void(trade("o", 10))
+    assert positions.cash == 0
+    booked(positions, 10, exec_id="t2", asset=DOWN)
+    assert positions.cash == -4 * USD_ONE
+
+
+def test_old_keys_are_forgotten_but_not_what_they_added_up_to() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    positions.prune(100 * NS_PER_S, keep_ns=10 * NS_PER_S)
+    assert positions.known(trade("o", 10)) is None
+    assert positions.quantities(a_market())[0] == 10 * QTY_ONE
