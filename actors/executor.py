@@ -17,7 +17,7 @@ class GatePort(Protocol):
 
 
 class Samples(Protocol):
-    def record(self, ns: Ns) -> None: ...
+    def record(self, ns: Ns, /) -> None: ...
 
 
 class ExecutorActor(CoreActor):

@@ -148,9 +148,9 @@ def test_close_twice_keeps_the_first_callback() -> None:
 
 def test_a_closed_mailbox_answers_asks_and_lets_its_reader_stop() -> None:
     mailbox = Mailbox()
-    early: pykka.ThreadingFuture = pykka.ThreadingFuture()
-    late: pykka.ThreadingFuture = pykka.ThreadingFuture()
-    stop: pykka.ThreadingFuture = pykka.ThreadingFuture()
+    early: pykka.Future[Any] = pykka.ThreadingFuture()
+    late: pykka.Future[Any] = pykka.ThreadingFuture()
+    stop: pykka.Future[Any] = pykka.ThreadingFuture()
     mailbox.put(Envelope(resume(1), reply_to=early))
     mailbox.close(lambda message: pytest.fail("an ask is no dead letter"))
     mailbox.put(Envelope(resume(2), reply_to=late))

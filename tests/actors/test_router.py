@@ -52,7 +52,12 @@ def test_a_type_may_be_routed_to_nobody() -> None:
 
 def test_telling_an_unknown_name_dead_letters_facts_and_drops_views() -> None:
     letters: list[tuple[str, Message]] = []
-    directory = Directory(lambda name, message: bool(letters.append((name, message))) or True)
+
+    def dead_letter(name: str, message: Message) -> bool:
+        letters.append((name, message))
+        return True
+
+    directory = Directory(dead_letter)
     directory.tell("nobody", resume(1))
     directory.tell("nobody", Nudge())
     directory.tell("nobody", Fail(reason=""))

@@ -55,7 +55,8 @@ def spec(name: str, fatal: bool = False) -> ChildSpec:
 
 
 def facts(**what: Any) -> Facts:
-    return Facts(**{"failed": "", "alive": True, "busy_ns": 0, "waiting_ns": 0, "stamp_ns": 0} | what)
+    healthy: dict[str, Any] = {"failed": "", "alive": True, "busy_ns": 0, "waiting_ns": 0, "stamp_ns": 0}
+    return Facts(**healthy | what)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Bench:
         self.now_ns = 1_000
         self.ticks: list[tuple[str, int, int]] = []
         self.directory = Directory()
-        self.directory.tell = self.tell  # type: ignore[method-assign,assignment]
+        self.directory.tell = self.tell  # type: ignore[method-assign]
         self.timer = TimerActor(
             schedule=schedule,
             utc=lambda now_ns: now_ns + 5,
