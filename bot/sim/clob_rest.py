@@ -35,6 +35,10 @@ BAD_SIGNATURE = "invalid signature"
 NOT_OWNER = "the order owner has to be the owner of the API KEY"
 NOT_SIGNER = "the order signer address has to be the address of the API KEY"
 WRONG_VERSION = "order_version_mismatch"
+ENDED_WHILE_HELD = {
+    "NOT_ENOUGH_BALANCE": "not enough balance / allowance",
+    "MARKET_RESOLVED": "the market is closed",
+}
 NOT_FUNDER = "maker address not allowed, please use the deposit wallet flow"
 
 
@@ -183,7 +187,8 @@ class OrderRoutes:
         every = [self._venue.exchange.trades[trade_id] for trade_id in order.trade_ids]
         taken = [trade for trade in every if trade.taker_order_id == order_id]
         if not taken and order.status.startswith(rec.CANCELED):
-            return rec.Submitted(status="", error=order.status.removeprefix(rec.CANCELED).lstrip("_"))
+            reason = order.status.removeprefix(rec.CANCELED).lstrip("_")
+            return rec.Submitted(status="", error=ENDED_WHILE_HELD.get(reason, reason))
         money = sum(trade.px * trade.qty // PX_ONE for trade in taken)
         tokens = sum(trade.qty for trade in taken)
         making, taking = (money, tokens) if order.side is Side.BUY else (tokens, money)

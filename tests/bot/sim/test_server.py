@@ -20,7 +20,9 @@ from py_clob_client_v2.signing.hmac import build_hmac_signature
 
 from bot.errors import SettingsError
 from bot.sim.accounts import Accounts, Beats
+from bot.sim.clob_account import page
 from bot.sim.exchange import Exchange
+from bot.sim.http import Refusal
 from bot.sim.parameters import WorldParameters
 from bot.sim.records import SimMarket
 from bot.sim.server import VenueOptions, VenueThread
@@ -419,6 +421,67 @@ def test_a_trade_shows_on_both_streams_with_our_slices(venue: VenueThread, clien
     client.cancel_all()
     user.close()
     market.close()
+
+
+def test_user_stream_can_be_narrowed_to_markets(venue: VenueThread, client: Any) -> None:
+    up = tokens(venue)[0]
+    elsewhere = requests.get(venue.info["gamma_url"] + "/events", timeout=5).json()[0]["markets"][0]
+    creds = client.creds
+    auth = {"apiKey": creds.api_key, "secret": creds.api_secret, "passphrase": creds.api_passphrase}
+    narrow = connect(
+        venue.info["user_ws_url"], {"auth": auth, "type": "user", "markets": [elsewhere["conditionId"]]}, "PING"
+    )
+    assert narrow.recv() == "PONG"
+    args = types.OrderArgs(token_id=up, price=0.02, size=10, side="BUY")
+    unheard = client.create_and_post_order(args)["orderID"]
+    narrow.send(json.dumps({"operation": "subscribe", "markets": [next_market(venue)["conditionId"]]}))
+    narrow.send("PING")
+    assert narrow.recv() == "PONG"  # and nothing of the order placed before
+    heard = client.create_and_post_order(args)["orderID"]
+    assert json.loads(narrow.recv())["id"] == heard
+    assert set(client.cancel_all()["canceled"]) == {unheard, heard}
+    gone = json.loads(narrow.recv())
+    assert (gone["type"], gone["status"]) == ("CANCELLATION", "CANCELED")
+    narrow.close()
+    notices = client.get_notifications()
+    assert {notice["payload"]["order_id"] for notice in notices if notice["type"] == 1} >= {unheard, heard}
+    client.drop_notifications(types.DropNotificationParams(ids=[str(notice["id"]) for notice in notices]))
+    assert client.get_notifications() == []
+
+
+def test_market_stream_subscribes_and_unsubscribes_while_it_runs(venue: VenueThread) -> None:
+    up, down = tokens(venue)
+    ws = connect(venue.info["market_ws_url"], {"assets_ids": [up], "type": "market"})
+    assert [event["asset_id"] for event in json.loads(ws.recv())] == [up]
+    ws.send(json.dumps({"operation": "subscribe", "assets_ids": [up, down]}))
+    assert until(ws, lambda event: event["event_type"] == "book")["asset_id"] == down
+    ws.send(json.dumps({"operation": "unsubscribe", "assets_ids": [up]}))
+    ws.send(json.dumps({"operation": "subscribe", "assets_ids": [up]}))
+    assert until(ws, lambda event: event["event_type"] == "book")["asset_id"] == up
+    ws.close()
+
+
+def test_lists_come_in_pages() -> None:
+    rows: list[dict[str, Any]] = [{"n": n} for n in range(1001)]
+    seen, cursor = [], "MA=="
+    while cursor != "LTE=":
+        answer = page(rows, cursor)
+        seen += answer["data"]
+        cursor = answer["next_cursor"]
+    assert seen == rows
+    assert page([], "")["next_cursor"] == "LTE="
+    with pytest.raises(Refusal):
+        page(rows, "???")
+
+
+def test_orders_over_the_budget_are_429_where_the_venue_enforces_it() -> None:
+    with VenueThread(VenueOptions(seed=24, parameters=QUIET, enforce_rates=True)) as venue:
+        ids = json.dumps(["0x" + "0" * 64] + ["0x" + f"{n:064x}" for n in range(1, 115)])
+        assert signed(venue, "DELETE", "/orders", ids).status_code == 200
+        refusal = signed(venue, "DELETE", "/orders", ids)
+        assert refusal.status_code == 429
+        assert int(refusal.headers["Retry-After"]) >= 1
+        assert refusal.headers["Poly-RateLimit-Tier"] == "Standard"
 
 
 def test_user_stream_turns_strangers_away(venue: VenueThread) -> None:
