@@ -19,6 +19,7 @@ from bot.venues.conversation import Conversation
 from bot.venues.polymarket_trades import decimal_of, legs, side_of, stamp_ns, text_of
 
 QUARANTINE_MAX = 100  # frames and elements kept for a person; the count goes on
+QUARANTINE_BYTES = 65_536  # of each
 REFUSED_MAX = 3  # connections in a row that ended at once, before anything proved our credentials
 AT_ONCE_NS: Ns = 5 * NS_PER_S
 
@@ -107,7 +108,7 @@ class UserFeed(Conversation):
         return told
 
     def _put_aside(self, raw: bytes, now_ns: Ns) -> StreamGap:
-        self.quarantine.append(bytes(raw))
+        self.quarantine.append(raw[:QUARANTINE_BYTES])
         self.quarantined += 1
         self.received += 1
         return StreamGap(feed=self.name, reason="quarantine", now_ns=now_ns)

@@ -26,7 +26,7 @@ from bot.venues.conversation import Conversation
 from bot.venues.frames import BINARY, CLOSE, PING, FrameBuffer, TooBig
 
 CONNECT_TIMEOUT_S = 5.0  # for each blocking step
-CONNECT_DEADLINE_NS: Ns = 10 * NS_PER_S  # for all of them, once there is a socket
+CONNECT_DEADLINE_NS: Ns = 10 * NS_PER_S  # for the whole handshake, once there is a socket
 SEND_TIMEOUT_S = 1.0  # below the 2 s after which a thread counts as hung
 SLICE_S = 0.25  # longest wait of the loop
 LOOK_NS: Ns = NS_PER_S  # how often the conversation is asked whether it is stale
@@ -274,12 +274,14 @@ class Reader(threading.Thread):
     def _connect(self, url: str) -> Link | None:
         attempt = Attempt(self.conversation, url, self._wake, prepare=True)
         attempt.start()
-        deadline_ns = self._clock() + CONNECT_DEADLINE_NS
+        deadline_ns: Ns | None = None
         while not attempt.ended.is_set():
             if self._stopping.is_set():
                 attempt.give_up()
                 return None
-            if self._clock() > deadline_ns:
+            if deadline_ns is None and attempt.ws.sock is not None:
+                deadline_ns = self._clock() + CONNECT_DEADLINE_NS
+            if deadline_ns is not None and self._clock() > deadline_ns:
                 attempt.cut()
             self._rest(SLICE_S, until=attempt.ended)
         return self._outcome(attempt)

@@ -361,6 +361,20 @@ def test_refused_attempts_back_off_doubling_to_a_limit_and_a_long_life_resets_it
     assert reader._failures == 0
 
 
+def test_a_handshake_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, desks: list[Desk]) -> None:
+    monkeypatch.setattr(module, "CONNECT_DEADLINE_NS", 0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        desk = start(desks, Talk(f"ws://127.0.0.1:{mute.getsockname()[1]}/"))
+        mute.settimeout(WAIT_S)
+        held = [mute.accept()[0] for _ in range(2)]  # the second comes only when the first was given up
+        held[0].settimeout(WAIT_S)
+        while held[0].recv(4096):
+            pass
+        for sock in held:
+            sock.close()
+    assert desk.reader.connections == 0 and desk.reader.error is None
+
+
 def test_stop_is_prompt_while_it_waits_for_another_try(venue: Venue, desks: list[Desk]) -> None:
     venue.refusing = True
     desk = start(desks, Talk(venue.url), jitter=1000.0)
