@@ -329,7 +329,7 @@ class Exchange:
             self.money.pay(trade.condition_id, owner, token, side, px, -qty)
         self.money.take_fee(trade.taker_owner, -trade.fee)
         self._advance(trade_id, "FAILED", now_ms)
-        for owner in {trade.taker_owner, *(leg.owner for leg in trade.makers)}:
+        for owner in dict.fromkeys(owner for owner, *_ in legs):
             self._enforce(owner, now_ms)
         return True
 

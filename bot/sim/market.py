@@ -7,7 +7,6 @@ called. Knows no wire and no clock.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -26,7 +25,8 @@ from bot.sim.prices import (
     SourcePrice,
     Twap,
 )
-from bot.sim.traders import NOISE_SETS, RICH, Crowd, Informed, Maker, Noise, Truth, delays_in_steps
+from bot.sim.traders import NOISE_SETS, RICH, Crowd, Informed, Maker, Noise, delays_in_steps
+from bot.sim.window import Life
 
 __all__ = [
     "BinanceQuote",
@@ -42,15 +42,7 @@ WorldEvent: TypeAlias = BinanceQuote | BinanceTrade | SourcePrice | Twap
 
 NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP"}
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LIVE_PERIOD_MS = (40, 80)
-EARLY_PERIOD_MS = (400, 800)
 BACKLOG_S = 60  # settlement stamps told after a late step
-TICK_FINE = 10
-TICK_CHANGE_P = 0.04
-
-
-def normal_cdf(value: float) -> float:
-    return 0.5 * math.erfc(-value * math.sqrt(0.5))
 
 
 class Series:
@@ -108,7 +100,7 @@ class World:
             self._list_ahead(one)
             for life in one.lives:
                 life.tell(self._streams[one.asset, one.window_s])
-                life.wake_all()
+                life.wake_all(self.now_ms)
 
     @property
     def maker_names(self) -> list[str]:
@@ -170,7 +162,7 @@ class World:
         self.now_ms = now_ms
         for one in self._series:
             for life in one.lives:
-                life.leave()
+                life.leave(now_ms)
         self._tell_settlement(events)
         for one in self._series:
             self._roll(one)
@@ -232,7 +224,11 @@ class World:
             one.next_start_ms += one.duration_ms
             self.exchange.list_market(market, self.now_ms)
             self.exchange.split("noise-1", market.condition_id, NOISE_SETS)
-            one.lives.append(Life(market, self))
+            names = zip(self.maker_names, self._delays, strict=True)
+            makers = [Maker(name, market, self.crowd, self.parameters, delay, self._seed) for name, delay in names]
+            noise = Noise(market, self.crowd, self.parameters, self._seed, self.now_ms)
+            path = self.paths[one.asset]
+            one.lives.append(Life(market, path, self.exchange, self.parameters, makers, self._informed, noise))
 
     def _market(self, one: Series, start_ms: int) -> SimMarket:
         slug = f"{one.name}-{start_ms // 1000}"
@@ -259,117 +255,6 @@ class World:
 
     def _digest(self, slug: str, what: str) -> str:
         return hashlib.sha256(f"{self._seed}:{slug}:{what}".encode()).hexdigest()
-
-    def makers_of(self, market: SimMarket) -> list[Maker]:
-        pairs = zip(self.maker_names, self._delays, strict=True)
-        return [Maker(name, market, self.crowd, self.parameters, delay, self._seed) for name, delay in pairs]
-
-    def noise_of(self, market: SimMarket) -> Noise:
-        return Noise(market, self.crowd, self.parameters, self._seed, self.now_ms)
-
-    def informed(self) -> list[Informed]:
-        return self._informed
-
-
-class Life:
-    """One window: its true p, and the participants in it."""
-
-    def __init__(self, market: SimMarket, world: World) -> None:
-        self.market = market
-        self._world = world
-        self._path = world.paths[market.asset]
-        self._lag_ms = world.parameters.twap_lag_ms
-        self._strike: float | None = None  # known to the generator as soon as its averaging ended
-        self._tick_changed = False
-        self.truth = Truth(self.fair(world.now_ms))
-        self.makers = world.makers_of(market)
-        self.noise = world.noise_of(market)
-
-    def tell(self, told_ms: int) -> None:
-        """The settlement stream reached a stamp: strike and final appear."""
-        market, path = self.market, self._path
-        if market.strike is None and told_ms >= market.start_ms:
-            market.strike = path.twap(market.start_ms, market.window_s)
-        if market.final is None and told_ms >= market.end_ms:
-            market.final = path.twap(market.end_ms, market.window_s)
-
-    def step(self, now_ms: int) -> None:
-        market = self.market
-        if market.closed:
-            return
-        live = now_ms >= market.start_ms
-        if live or now_ms % SAMPLE_MS == 0:
-            self.truth.put(self.fair(now_ms))
-        if now_ms >= market.end_ms - self._world.parameters.maker_leaves_ms:
-            if self.makers:
-                self.leave()
-                self.makers = []
-        else:
-            if live and self._world.parameters.tick_changes and not self._tick_changed:
-                self._change_tick(now_ms)
-            self._wake(now_ms, live)
-        if live:
-            for informed in self._world.informed():
-                informed.look(market, self.truth, now_ms)
-        if now_ms >= self.noise.next_ms:
-            self.noise.arrive(now_ms, quiet=not live)
-
-    def _wake(self, now_ms: int, live: bool) -> None:
-        for maker in self.makers:
-            if now_ms >= maker.next_ms:
-                steps = maker.delay_steps if live else 0
-                maker.wake(self.truth.ago(steps), now_ms, LIVE_PERIOD_MS if live else EARLY_PERIOD_MS)
-
-    def wake_all(self) -> None:
-        """The book exists from the first moment."""
-        for maker in self.makers:
-            maker.wake(self.truth.ago(0), self._world.now_ms, LIVE_PERIOD_MS)
-
-    def leave(self) -> None:
-        for maker in self.makers:
-            maker.leave(self._world.now_ms)
-
-    def resync(self, now_ms: int) -> None:
-        self.truth.fill(self.fair(now_ms))
-        self.noise.restart(now_ms)
-        if not self.market.closed and now_ms < self.market.end_ms - self._world.parameters.maker_leaves_ms:
-            self.wake_all()
-
-    def _change_tick(self, now_ms: int) -> None:
-        bid, ask = self._world.exchange.best(self.market.condition_id)
-        if bid and ask and not TICK_CHANGE_P * 20_000 <= bid + ask <= (1 - TICK_CHANGE_P) * 20_000:
-            self._tick_changed = True
-            self._world.exchange.change_tick(self.market.condition_id, TICK_FINE, now_ms)
-
-    # -- true p ----------------------------------------------------------------------------------------------------
-
-    def fair(self, now_ms: int) -> float:
-        """P(final mean >= strike mean) given the path so far: log of a mean taken for the mean of logs."""
-        market, path, w = self.market, self._path, float(self.market.window_s)
-        begin_s = (market.start_ms - self._lag_ms - now_ms) / 1000.0
-        tau = (market.end_ms - self._lag_ms - now_ms) / 1000.0
-        if begin_s >= w:
-            return 0.5
-        if begin_s > 0.0:
-            edge = (w - begin_s) / w * (path.log_source - self._log_mean(market.start_ms, w))
-            u = begin_s
-            scale = u - u * u / w + u**3 / (3 * w * w) + (tau - u) - 2 * w / 3
-            return normal_cdf(edge / math.sqrt(path.variance(tau) * scale))
-        if self._strike is None:
-            self._strike = path.twap(market.start_ms, market.window_s)
-        if tau <= 0.0:
-            return 1.0 if path.twap(market.end_ms, market.window_s) >= self._strike else 0.0
-        if tau >= w:
-            edge, scale = path.log_source, tau - 2 * w / 3
-        else:
-            mean = self._log_mean(market.end_ms, w)
-            edge, scale = ((w - tau) * mean + tau * path.log_source) / w, tau**3 / (3 * w * w)
-        return normal_cdf((edge - math.log(self._strike)) / math.sqrt(path.variance(tau) * scale))
-
-    def _log_mean(self, stamp_ms: int, w: float) -> float:
-        """Log of the source's mean over the elapsed part of an averaging window."""
-        end_ms = stamp_ms - self._lag_ms
-        return math.log(self._path.mean_source(end_ms - round(w * 1000), end_ms))
 
 
 def _steps(delay_ms: tuple[float, float]) -> tuple[int, int]:

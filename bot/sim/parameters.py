@@ -70,4 +70,4 @@ class WorldParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     sweep_factor: tuple[float, float] = (10.0, 40.0)
     sweep_tolerance_ticks: int = 6
     # A step this late is not replayed but jumped over.
-    catch_up_ms: int = 1_000
+    catch_up_ms: int = 2_000

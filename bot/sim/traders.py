@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 
 from bot.messages import Side
 from bot.sim.exchange import Exchange, SimMarket, Submit
 from bot.sim.parameters import WorldParameters
+from bot.sim.prices import STEP_MS
 from bot.units import LOT, PX_ONE, QTY_ONE, USD_ONE, Px, Qty
 
-RICH = 10_000_000 * USD_ONE
-NOISE_SETS = 1_000_000 * QTY_ONE
+RICH = 1_000_000_000 * USD_ONE
+NOISE_SETS = 100_000 * QTY_ONE  # of every market
 RING = 64  # steps of true p that are remembered
 
 
@@ -170,7 +170,7 @@ class Informed:
         self.name = name
         self._crowd = crowd
         self._size = size
-        self._chance = -math.expm1(-per_s * 0.01)  # in one step of 10 ms
+        self._chance = -math.expm1(-per_s * STEP_MS / 1000)  # in one step
         self._delay_steps = delay_steps
         self._margin = margin
         self._rng = random.Random(f"{seed}:{name}")
@@ -240,6 +240,5 @@ class Noise:
 
 def delays_in_steps(parameters: WorldParameters) -> list[int]:
     """Each maker's delay, spread evenly in log time."""
-    low, high, count = parameters.maker_delay_ms_min, parameters.maker_delay_ms_max, parameters.makers
-    spread: Callable[[int], float] = lambda n: (high / low) ** (n / max(count - 1, 1))  # noqa: E731
-    return [round(low * spread(n) / 10) for n in range(count)]
+    low, high, gaps = parameters.maker_delay_ms_min, parameters.maker_delay_ms_max, max(parameters.makers - 1, 1)
+    return [round(low * (high / low) ** (number / gaps) / STEP_MS) for number in range(parameters.makers)]

@@ -194,7 +194,7 @@ def test_a_bad_order_is_refused_in_the_venues_words_and_leaves_no_trace(more: di
     put(exchange, "b", BUY, 5_000, token=DOWN)
     exchange.take_events()
     fields: dict[str, object] = {"side": BUY, "px": 5_000, "shares": 10.0, **more}
-    order_id, reply = put(exchange, "a", **fields)
+    order_id, reply = put(exchange, "a", **fields)  # type: ignore[arg-type]
     assert reply.status == ""
     assert text in reply.error
     assert exchange.order(order_id) is None
