@@ -48,6 +48,7 @@ class WorldParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     maker_deep_size: float = 42.0  # and at each level behind
     maker_size_sd: float = 1.0  # of the log of a size
     maker_shy_move: float = 0.010  # p moved this far between two looks: cancel now, place again later
+    maker_shy_move_1m: float = 0.03  # in 1m series, where such moves are the rule
     maker_shy_ms: tuple[int, int] = (150, 900)
     maker_leaves_ms: int = 2_000  # before the end
     depth_1m: float = 0.12  # of every maker size, in 1m series

@@ -91,7 +91,9 @@ class Maker:
         self._crowd = crowd
         self._parameters = parameters
         self._rng = random.Random(f"{seed}:{name}:{market.slug}")
-        self._scale = parameters.depth_1m if market.series.endswith("-1m") else 1.0
+        short = market.series.endswith("-1m")
+        self._scale = parameters.depth_1m if short else 1.0
+        self._shy_move = parameters.maker_shy_move_1m if short else parameters.maker_shy_move
         self._half_px = parameters.maker_half_spread * PX_ONE * self._rng.uniform(0.6, 1.4)
         self._seen: float | None = None
         self._shy_until_ms = 0
@@ -107,7 +109,7 @@ class Maker:
         step = self._step()
         self._drop_strays(Side.BUY, self._top(Side.BUY, p * PX_ONE - half, step), step, now_ms)
         self._drop_strays(Side.SELL, self._top(Side.SELL, p * PX_ONE + half, step), step, now_ms)
-        if self._seen is not None and abs(p - self._seen) > self._parameters.maker_shy_move:
+        if self._seen is not None and abs(p - self._seen) > self._shy_move:
             self._shy_until_ms = now_ms + self._rng.randint(*self._parameters.maker_shy_ms)
         self._seen = p
         if now_ms < self._shy_until_ms:
