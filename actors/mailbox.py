@@ -27,6 +27,16 @@ M = TypeVar("M", bound=Message)
 Waiting = tuple[Ns, Envelope[Any]]  # since when
 
 
+URGENT, LOSSLESS, LATEST = Lane.URGENT, Lane.LOSSLESS, Lane.LATEST  # an enum's own lookup costs more than the append
+_lane_of: dict[type, Lane] = {}
+
+
+def _learn(kind: type) -> Lane:
+    """Once per type: isinstance against a Struct is an ABC check, a third of a whole put."""
+    lane = _lane_of[kind] = kind.lane if issubclass(kind, Message) else LOSSLESS
+    return lane
+
+
 @dataclass(frozen=True, slots=True)
 class MailboxStats:
     """Exact when nobody puts or gets meanwhile, else a moment's view."""
@@ -74,12 +84,13 @@ class Mailbox:
     def put(self, envelope: Envelope[Any]) -> None:
         """After `close` the message goes to the dead-letter callback on the caller's thread."""
         message = envelope.message
-        lane = Lane.LOSSLESS
-        if envelope.reply_to is None and isinstance(message, Message):
-            lane = message.lane
-        if lane is Lane.LOSSLESS:
+        try:
+            lane = _lane_of[type(message)]
+        except KeyError:
+            lane = _learn(type(message))
+        if lane is LOSSLESS or envelope.reply_to is not None:
             self._lossless.append((self.clock(), envelope))
-        elif lane is Lane.URGENT:
+        elif lane is URGENT:
             self._urgent.append((self.clock(), envelope))
         elif not self._put_view((type(message), message.key), envelope):
             return
@@ -90,7 +101,9 @@ class Mailbox:
     def get(self) -> Envelope[Any]:
         """Blocks until there is something; from a closed mailbox it is a stop, so that no thread is left behind."""
         while self._dead_letter is None:
-            if self._alarm is not None:
+            if self._alarm is None:
+                self._wake.get()
+            else:
                 rest_ns = self._alarm[0] - self.clock()
                 if rest_ns <= 0 and not self._urgent:
                     _, message = self._alarm
@@ -100,8 +113,6 @@ class Mailbox:
                     self._wake.get(timeout=max(0, rest_ns) / NS_PER_S)
                 except Empty:
                     continue
-            else:
-                self._wake.get()
             if self._surplus:
                 self._surplus -= 1
                 continue
@@ -119,8 +130,8 @@ class Mailbox:
 
     def take(self, message_type: type[M], limit: int) -> list[M]:
         """Up to `limit` more messages of one type from the head of their lane, without blocking; stops at another."""
-        assert message_type.lane is not Lane.LATEST, "views are not batched"
-        lane = self._urgent if message_type.lane is Lane.URGENT else self._lossless
+        assert message_type.lane is not LATEST, "views are not batched"
+        lane = self._urgent if message_type.lane is URGENT else self._lossless
         batch: list[M] = []
         while lane and len(batch) < limit:
             try:
@@ -214,7 +225,7 @@ class Mailbox:
                 if envelope.reply_to is not None:
                     self._dropped += 1
                     _answer_dead(envelope)
-                elif isinstance(message, Message) and message.lane is not Lane.LATEST:
+                elif isinstance(message, Message) and message.lane is not LATEST:
                     self._dead_lettered += 1
                     assert self._dead_letter is not None
                     self._dead_letter(message)
