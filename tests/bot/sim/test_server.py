@@ -19,16 +19,19 @@ from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
 from py_clob_client_v2.signing.hmac import build_hmac_signature
 
 from bot.errors import SettingsError
+from bot.market import Rule
+from bot.messages import Side
 from bot.sim.accounts import Accounts, Beats
 from bot.sim.clob_account import page
 from bot.sim.exchange import Exchange
 from bot.sim.http import Refusal
 from bot.sim.parameters import WorldParameters
-from bot.sim.records import SimMarket
+from bot.sim.records import SimMarket, Submit
 from bot.sim.server import VenueOptions, VenueThread
 from bot.sim.venue import Venue
 
 OTHER_KEY = "0x" + "42" * 32
+T0 = 1_800_000_000_000
 # Nobody but makers far from us: what our orders meet is decided by the test.
 QUIET = WorldParameters(noise_per_s=0.0, informed_fast_per_s=0.0, informed_slow_per_s=0.0)
 
@@ -269,42 +272,75 @@ def test_one_wallet_cannot_see_or_cancel_anothers_order(venue: VenueThread, clie
 # -- the dead-man switch -----------------------------------------------------------------------------------------------
 
 
-def bare_venue() -> tuple[Venue, str]:
+OWNER = "0x" + "1" * 40
+
+
+def bare_venue() -> tuple[Venue, Beats]:
+    """A venue without sockets, one market, and one resting order "o" of a key with a heartbeat."""
     venue = Venue(Exchange(), Accounts(1), 2)
-    made = venue.accounts.create_key("0x" + "1" * 40, 0)
+    made = venue.accounts.create_key(OWNER, 0)
     assert made is not None
-    return venue, made.api_key
+    market = SimMarket(
+        condition_id="0xc",
+        slug="s",
+        series="btc-updown-5m",
+        asset="btc",
+        question="?",
+        up_token="1",
+        down_token="2",
+        version=2,
+        rule=Rule.TWAP,
+        window_s=60,
+        start_ms=T0,
+        end_ms=T0 + 300_000,
+        listed_ms=T0,
+    )
+    venue.exchange.list_market(market, T0)
+    venue.exchange.deposit(OWNER, 100_000_000)
+    submit = Submit(order_id="o", owner=OWNER, api_key=made.api_key, token="1", side=Side.BUY, px=5000, qty=10_000_000)
+    assert venue.exchange.submit(submit, T0).status == "live"
+    return venue, venue.accounts.beats.setdefault(made.api_key, Beats())
 
 
-def test_silence_after_a_beat_cancels_the_keys_orders_once() -> None:
-    venue, api_key = bare_venue()
-    cancelled: list[tuple[str, int]] = []
-    venue.cancel_key = lambda key, now_ms: cancelled.append((key, now_ms))  # type: ignore[method-assign]
-    venue.step(1_000_000)
-    assert cancelled == []  # opt-in: no beat, no switch
-    beats = venue.accounts.beats.setdefault(api_key, Beats())
-    assert beats.beat("", 1_000_000)
-    for now_ms in range(1_000_000, 1_012_000, 500):
-        assert not beats.beat("wrong", now_ms)  # a refused beat does not refresh
+def open_orders(venue: Venue) -> list[str]:
+    return [order.order_id for order in venue.exchange.orders_of(OWNER, open_only=True)]
+
+
+def test_a_key_that_never_beat_keeps_its_orders() -> None:
+    venue, _ = bare_venue()
+    for now_ms in range(T0, T0 + 60_000, 500):
         venue.step(now_ms)
-    assert cancelled == [(api_key, 1_010_500)]
-    assert beats.beat(beats.expected, 1_013_000)
-    venue.step(1_013_000)
-    assert len(cancelled) == 1
+    assert open_orders(venue) == ["o"]
+
+
+def test_silence_after_a_beat_cancels_the_keys_orders() -> None:
+    venue, beats = bare_venue()
+    assert beats.beat("", T0)
+    for now_ms in range(T0, T0 + 10_500, 500):
+        assert not beats.beat("wrong", now_ms)  # a refused beat does not refresh
+        assert open_orders(venue) == ["o"]
+        venue.step(now_ms)
+    venue.step(T0 + 10_500)
+    assert open_orders(venue) == []
+    assert beats.beat(beats.expected, T0 + 13_000)
+    assert not beats.lapsed(T0 + 14_000)
 
 
 def test_beats_that_waited_in_the_socket_of_a_stopped_venue_still_count() -> None:
-    venue, api_key = bare_venue()
-    cancelled: list[str] = []
-    venue.cancel_key = lambda key, now_ms: cancelled.append(key)  # type: ignore[method-assign]
-    beats = venue.accounts.beats.setdefault(api_key, Beats())
-    beats.beat("", 1_000_000)
-    venue.step(1_000_000)
-    venue.step(1_030_000)  # stopped for 30 s
-    assert cancelled == []
-    beats.beat(beats.expected, 1_030_010)
-    venue.step(1_031_500)
-    assert cancelled == []
+    venue, beats = bare_venue()
+    beats.beat("", T0)
+    venue.step(T0)
+    venue.step(T0 + 30_000)  # stopped for 30 s
+    beats.beat(beats.expected, T0 + 30_010)
+    venue.step(T0 + 31_500)
+    assert open_orders(venue) == ["o"]
+
+
+def test_a_lapsed_chain_may_be_begun_anew_and_a_running_one_may_not() -> None:
+    beats = Beats()
+    assert beats.beat(None, T0)
+    assert not beats.beat("", T0 + 5_000)
+    assert beats.beat("", T0 + 10_001)
 
 
 def test_heartbeats_of_both_routes_are_accepted(venue: VenueThread) -> None:
@@ -542,7 +578,7 @@ def test_reference_streams_in_both_shapes_and_live_subscription(venue: VenueThre
 def test_reference_rest_has_history_from_the_first_moment(venue: VenueThread) -> None:
     url = venue.info["binance_rest_url"] + "/api/v3"
     rows = requests.get(
-        url + "/klines", params={"symbol": "BTCUSDT", "interval": "1s", "limit": 1000}, timeout=5
+        url + "/klines", params={"symbol": "BTCUSDT", "interval": "1s", "limit": "1000"}, timeout=5
     ).json()
     assert len(rows) == 1000
     assert all(len(row) == 12 and row[6] == row[0] + 999 for row in rows)
