@@ -7,21 +7,19 @@ the two do not fit. Prices nothing; knows no clock, socket, file or thread: `han
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from bot.execution import slots
+from bot.execution import slots, views
 from bot.execution.budget import Rates
-from bot.execution.facts import Facts
 from bot.execution.orders import PC, PN, UNK, Event, Order
-from bot.execution.risk import Limits, Use
+from bot.execution.reads import Reads
+from bot.execution.risk import Limits
 from bot.execution.slots import Desk, Slot, Target
 from bot.execution.timers import Timers
 from bot.market import Market
 from bot.messages import (
     Balance,
-    BalanceRequest,
     BotState,
     CancelReject,
     ExecutionReport,
@@ -38,7 +36,6 @@ from bot.messages import (
     OrderStatusReport,
     OrderStatusRequest,
     OutcomeUnknown,
-    PositionReport,
     QuoteIntent,
     QuoteMode,
     Resume,
@@ -50,15 +47,14 @@ from bot.messages import (
     TickSizeChange,
     TimerTick,
     TradesRead,
-    WorkingOrder,
 )
-from bot.units import NS_PER_S, QTY_ONE, USD_ONE, Ns, Px, Usd, notional
+from bot.units import NS_PER_S, Ns, Px, Usd, notional
 
 DAY_NS: Ns = 86_400 * NS_PER_S
 USER_FEED = "user"
 
 
-class Executor(Facts):
+class Executor(Reads):
     """Invariants: an order is PENDING_NEW before anyone can hear of it; one live order per slot; every limit holds in
     the worst case; nothing is placed outside QUOTING.
 
@@ -83,13 +79,10 @@ class Executor(Facts):
         self._order_id_of = order_id_of
         self._salt_base = salt_base
         self._salt = 0
-        self._tick_ns: Ns = 0  # of the last timer tick, with the wall clock it brought
-        self._tick_utc_ns: Ns = 0
         self._status_ns: Ns = 0
-        self._balance_ns: Ns = 0
         self._pruned_ns: Ns = 0
         self._intents = {"handled": 0, "refused": 0}
-        self._refresh = False  # report every market, for the state or the cash changed
+        self._told_cash: Usd = -1
 
     def handle(self, message: Message, now_ns: Ns) -> list[Message]:
         self.now = now_ns
@@ -132,36 +125,45 @@ class Executor(Facts):
             case Fail():
                 self.fail(message.reason, message.epoch)
             case Halt():
-                self._go(self.recovery.halt(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
+                self.go(self.recovery.halt(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
             case Resume():
                 self._resume(message)
             case Shutdown():
-                self._go(self.recovery.stop(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
+                self.go(self.recovery.stop(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
             case _:
                 raise AssertionError(f"the executor was sent a {type(message).__name__}")
         self._finish(before)
         return self.out
 
-    def utc_ns(self) -> Ns:
-        """Venue-corrected wall clock: the last tick's, plus what passed since."""
-        return self._tick_utc_ns + (self.now - self._tick_ns) if self._tick_utc_ns else 0
-
     def _finish(self, before: tuple[BotState, int, Usd]) -> None:
         """What every message may have made possible: settle, quote, ask, report."""
         if self.recovery.state is BotState.RECONCILING:
-            self._go(self.recovery.try_quoting(self.now, self.orders), Event.CANCEL_ALL)
+            self.go(self.recovery.try_quoting(self.now, self.orders), Event.CANCEL_ALL)
         if (self.recovery.state, self.recovery.epoch, self.positions.cash) != before:
             self.touched.update(self.desks)
-        if self.touched:
-            for symbol in sorted(self.touched & self.desks.keys()):
-                desk = self.desks[symbol]
-                self._quote(desk)
-                self._settle(desk)
+        for symbol in sorted(self.touched & self.desks.keys()):
+            desk = self.desks[symbol]
+            self._quote(desk)
+            self._settle(desk)
         if self.queries:
             self._flush_queries()
         if self.touched:
             self._report_positions()
             self.touched.clear()
+
+    def _report_positions(self) -> None:
+        free_cash = self.positions.cash - sum(self.use(desk).buying for desk in self.desks.values())
+        changed = self.desks if free_cash != self._told_cash else self.touched & self.desks.keys()
+        self._told_cash = free_cash
+        for symbol in sorted(changed):
+            desk = self.desks[symbol]
+            report = views.position_report(self, desk, free_cash)
+            if report != desk.report:
+                desk.report = report
+                self.out.append(report)
+
+    def status_report(self) -> StatusReport:
+        return StatusReport(component="executor", body=views.status_body(self, self._intents))
 
     def _flush_queries(self) -> None:
         for order_id, order in list(self.queries.items()):
@@ -249,14 +251,14 @@ class Executor(Facts):
     def _fit(self, desk: Desk, target: Target, own: Order | None) -> tuple[Target | None, bool]:
         """The target cut to what inventory, limits and cash allow beside everything but `own`; was it mirrored?"""
         market, symbol = desk.market, desk.market.symbol
-        use = self._use(desk, own)
+        use = self.use(desk) if own is None else self.use_without(desk, own)
         held = self.positions.of(symbol).tokens.get(target.asset_id, 0)
         sellable = held - self.positions.unsettled_qty(target.asset_id)
         fitted = slots.feasible(target, market, use, sellable)
         capital, buying = use.capital, use.buying
         for other in self.desks.values():
             if other is not desk:
-                other_use = self._use(other)
+                other_use = self.use(other)
                 capital += other_use.capital
                 buying += other_use.buying
         room = self.risk.room(
@@ -279,12 +281,6 @@ class Executor(Facts):
         if not self.positions.unsettled:
             return 0
         return self.positions.unsettled_qty(asset_id, self.now - self.timers.ghost_ns)
-
-    def _use(self, desk: Desk, without: Order | None = None) -> Use:
-        symbol = desk.market.symbol
-        exposed: list[Any] = [order for order in self.orders.of_market(symbol) if order is not without]
-        exposed.extend(orphan for orphan in self.orphans.values() if orphan.symbol == symbol)
-        return self.risk.use(desk.market, self.positions, exposed)
 
     def _place(self, desk: Desk, slot: Slot, target: Target, intent: QuoteIntent) -> None:
         limits = self.risk.limits
@@ -357,7 +353,7 @@ class Executor(Facts):
     def _listed_market(self, market: Market) -> None:
         if market.symbol not in self.desks:
             self.desks[market.symbol] = Desk(market)
-        self.touched.add(market.symbol)
+        self.mark(market.symbol)
 
     def _dropped(self, symbol: str) -> None:
         desk = self.desks.get(symbol)
@@ -365,7 +361,7 @@ class Executor(Facts):
             desk.dropped = True
             desk.intent = None
             self.pull(desk, "the market is over")
-            self.touched.add(symbol)
+            self.mark(symbol)
 
     def _resolved(self, message: MarketResolved) -> None:
         desk = self.desks.get(message.symbol)
@@ -374,7 +370,7 @@ class Executor(Facts):
         desk.winner = message.winning_asset_id
         desk.intent = None
         self.pull(desk, "the market is resolved")
-        self.touched.add(message.symbol)
+        self.mark(message.symbol)
 
     def _settle(self, desk: Desk) -> None:
         """Pay a resolved market out once none of its orders may still fill, and forget a dropped one."""
@@ -385,6 +381,7 @@ class Executor(Facts):
             up, down = self.positions.quantities(desk.market)
             invested = self.positions.of(symbol).invested
             payout = self.positions.pay_out(symbol, desk.winner)
+            self.mark(symbol)
             self.risk.realise(payout - invested, self.utc_ns() // DAY_NS)
             self.out.append(
                 Settled(
@@ -414,7 +411,7 @@ class Executor(Facts):
         for order in list(self.orders.of_market(message.symbol)):
             if order.px % message.tick:
                 self.tell(Event.CANCEL_WANTED, order)
-        self.touched.add(message.symbol)
+        self.mark(message.symbol)
 
     # -- control ---------------------------------------------------------------------------------------------------
 
@@ -433,19 +430,20 @@ class Executor(Facts):
             if order.debt:  # a person has looked: what never came will not hold the bot for ever
                 self.alert(2, f"the fill debt of order {order.order_id} is written off by {message.by}")
                 order.voided += order.debt
+                self.mark(order.symbol)
         self.recovery.resume(self.now)
 
     # -- time ------------------------------------------------------------------------------------------------------
 
     def _tick(self, tick: TimerTick) -> None:
-        self._tick_ns, self._tick_utc_ns = tick.now_ns, tick.utc_ns
+        self.tick_ns, self.tick_utc_ns = tick.now_ns, tick.utc_ns
         for order in list(self.orders.live.values()):
             self._watch(order)
         self.expire_orphans()
         for desk in self.desks.values():
             if desk.intent is not None:
                 self._quote(desk)
-        self._go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
+        self.go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
         if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:
             self.want_balance()
         if self.now - self._pruned_ns >= 60 * NS_PER_S:
@@ -455,10 +453,6 @@ class Executor(Facts):
         if self.now - self._status_ns >= self.timers.status_every_ns:
             self._status_ns = self.now
             self.out.append(self.status_report())
-
-    def want_balance(self) -> None:
-        self._balance_ns = self.now
-        self.out.append(BalanceRequest(asked_ns=self.now))
 
     def _watch(self, order: Order) -> None:
         """The timers of one order that may be live or still exposes us."""
@@ -480,13 +474,13 @@ class Executor(Facts):
         if order.acked_ns and not order.echoed and now - order.acked_ns > timers.echo_ns:
             order.echoed = True
             self.fail(f"the user stream never spoke of order {order.order_id}")
-        if order.state is UNK and not order.voided and now - order.sent_ns > timers.unknown_ns:
-            if self.recovery.state is BotState.QUOTING:
-                self.fail(f"the outcome of order {order.order_id} is unknown")
+        unknown = order.state is UNK and not order.voided and now - order.sent_ns > timers.unknown_ns
+        if unknown and self.recovery.state is BotState.QUOTING:
+            self.fail(f"the outcome of order {order.order_id} is unknown")
         # Not while the venue refuses to answer: then a halt would only outlast the fault (P11, P12).
-        if order.state in (PN, UNK, PC) and now - max(order.since_ns, self.venue_down_ns) > timers.resolve_ns:
-            if self.recovery.state is not BotState.HALTED:
-                self.halt(f"order {order.order_id} stays {order.state}")
+        stuck = order.state in (PN, UNK, PC) and now - max(order.since_ns, self.venue_down_ns) > timers.resolve_ns
+        if stuck and self.recovery.state is not BotState.HALTED:
+            self.halt(f"order {order.order_id} stays {order.state}")
 
     def _watch_debt(self, order: Order, age_ns: Ns) -> None:
         timers = self.timers
@@ -494,101 +488,6 @@ class Executor(Facts):
             self.ask(order)
         if age_ns > timers.debt_ns and self.recovery.state is BotState.QUOTING:
             self.fail(f"no trade shows {order.debt} of order {order.order_id}")
-        if age_ns > timers.resolve_ns and self.now - self.venue_down_ns > timers.resolve_ns:
-            if self.recovery.state is not BotState.HALTED:
-                self.halt(f"no trade ever showed {order.debt} of order {order.order_id}")
-
-    # -- views -----------------------------------------------------------------------------------------------------
-
-    def _working(self, desk: Desk) -> tuple[WorkingOrder, ...]:
-        return tuple(
-            WorkingOrder(
-                cl_ord_id=order.cl_ord_id,
-                order_id=order.order_id,
-                asset_id=order.asset_id,
-                side=order.side,
-                px=order.px,
-                leaves_qty=order.leaves_qty,
-                state=order.state,
-            )
-            for order in self.orders.of_market(desk.market.symbol)
-            if order.is_open
-        )
-
-    def _report_positions(self) -> None:
-        uses = {symbol: self._use(desk) for symbol, desk in self.desks.items()}
-        free_cash = self.positions.cash - sum(use.buying for use in uses.values())
-        for symbol, desk in self.desks.items():
-            up, down = self.positions.quantities(desk.market)
-            report = PositionReport(
-                symbol=symbol,
-                state=self.recovery.state,
-                epoch=self.epoch_of(symbol),
-                tick=desk.tick,
-                up_qty=up,
-                down_qty=down,
-                cash=free_cash,
-                invested=uses[symbol].invested,
-                working=self._working(desk),
-            )
-            if report != desk.report:
-                desk.report = report
-                self.out.append(report)
-
-    def status_report(self) -> StatusReport:
-        """Its part of the status record: USD and shares, under the contract's keys."""
-        recovery = self.recovery
-        reasons = list(recovery.reasons)
-        if recovery.state is BotState.RECONCILING:
-            reasons += recovery.missing(self.orders)
-        open_orders = self.orders.open_orders()
-        uses = {symbol: self._use(desk) for symbol, desk in self.desks.items()}
-        body = {
-            "state": recovery.state.value,
-            "reasons": reasons,
-            "epoch": recovery.epoch,
-            "flat": recovery.flat,
-            "orders": {
-                **self.counts,
-                "unknown": sum(order.state is UNK for order in open_orders),
-                "open": len(open_orders),
-            },
-            "user_events": dict(self.user_events),
-            "intents": dict(self._intents),
-            "risk": self.risk.report(uses.values(), len(self.orders.live)),
-            "budget": self.budget.levels(),
-            "cash_usd": self.positions.cash / USD_ONE,
-            "positions": {
-                token: qty / QTY_ONE for symbol in self.desks for token, qty in self.positions.of(symbol).tokens.items()
-            },
-            "markets": {symbol: self._market_status(desk) for symbol, desk in self.desks.items()},
-            "alerts": [{"seq": alert.seq, "level": alert.level, "text": alert.text} for alert in self.alerts],
-        }
-        return StatusReport(component="executor", body=body)
-
-    def _market_status(self, desk: Desk) -> dict[str, Any]:
-        up, down = self.positions.quantities(desk.market)
-        working = [order for order in self.orders.of_market(desk.market.symbol) if order.is_open]
-
-        def best(leg: str) -> dict[str, float] | None:
-            order = desk.slots[leg].order
-            if order is None or not order.is_open:
-                return None
-            return {"px": order.up_px / 10_000, "size": order.leaves_qty / QTY_ONE}
-
-        return {
-            "position": {"up": up / QTY_ONE, "down": down / QTY_ONE, "net": (up - down) / QTY_ONE},
-            "bid": best("bid"),
-            "ask": best("offer"),
-            "working": [
-                {
-                    "cl_ord_id": order.cl_ord_id,
-                    "order_id": order.order_id,
-                    "side": order.side.value,
-                    "px": order.px / 10_000,
-                    "leaves_qty": order.leaves_qty / QTY_ONE,
-                    "state": order.state.value,
-                }
-                for order in working
-            ],
-        }
+        stuck = age_ns > timers.resolve_ns and self.now - self.venue_down_ns > timers.resolve_ns
+        if stuck and self.recovery.state is not BotState.HALTED:
+            self.halt(f"no trade ever showed {order.debt} of order {order.order_id}")

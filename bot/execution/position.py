@@ -156,6 +156,7 @@ class Positions:
         payout = holding.tokens.get(winner, 0)
         holding.winner = winner
         holding.tokens.clear()
+        holding.invested = 0
         self.cash += payout
         return payout
 
@@ -170,10 +171,10 @@ class Positions:
 
     def _move(self, record: FillRecord, sign: int) -> None:
         holding = self.of(record.symbol)
-        holding.invested += sign * record.cost
         if not record.history or sign < 0:  # a reverted fill gives its money back whoever paid it
             self.cash -= sign * record.cost
         if not holding.winner:
+            holding.invested += sign * record.cost
             held = holding.tokens.get(record.asset_id, 0)
             holding.tokens[record.asset_id] = held + sign * record.signed_qty
         elif holding.winner == record.asset_id:

@@ -108,6 +108,7 @@ def test_a_resolved_market_is_paid_once(winner: str, payout: int) -> None:
     settled = of(Settled, said)[0]
     assert (settled.payout, settled.pnl) == (payout, payout - 10 * USD_ONE)
     assert bench.executor.positions.cash == 500 * USD_ONE - 10 * USD_ONE + payout
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).capital == 0
     assert of(Settled, bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=winner))) == []
 
 

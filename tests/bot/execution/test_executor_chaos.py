@@ -287,7 +287,8 @@ class Chaos:
         assert all(count == 1 for count in slots.values()), "two live orders in one slot"
         desk = executor.desks.get(SYMBOL)
         if desk is not None:
-            assert executor._use(desk).net_worst <= executor.risk.limits.q_max
+            assert executor.use(desk).net_worst <= executor.risk.limits.q_max
+            assert executor.use(desk) == executor.use_without(desk, None), "a change was not marked"
 
     def agree(self) -> None:
         executor = self.executor
@@ -303,9 +304,9 @@ class Chaos:
         assert executor.positions.cash == self.cash
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_after_the_faults_both_agree_and_it_quotes_again(seed: int) -> None:
-    chaos = Chaos(seed, faults=0.06 if seed % 2 else 0.0)
+    chaos = Chaos(seed, faults=0.02 * seed)
     for _ in range(20 * 90):
         chaos.step()
     chaos.faults = 0.0

@@ -9,7 +9,7 @@ from desk_fake import DOWN, SYMBOL, UP, Bench, a_market, of, trade
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.execution.facts import Orphan
+from bot.execution.books import Orphan
 from bot.execution.position import Positions
 from bot.execution.risk import Limits, Risk
 from bot.messages import MarketResolved, NewOrder, QuoteMode, Route, Side, TradeStatus

@@ -1,0 +1,218 @@
+"""What reads of the venue tell: open orders, trades, single orders, cash; and what is done about orders we never sent.
+
+A read says what was true when it was asked: one asked too soon after a change proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from bot.execution.budget import Rates
+from bot.execution.facts import Facts
+from bot.execution.orders import PC, Event, Order
+from bot.execution.risk import Limits
+from bot.execution.slots import leg_of
+from bot.execution.timers import Timers
+from bot.messages import (
+    Balance,
+    BotState,
+    ExecType,
+    ExecutionReport,
+    FoundStatus,
+    OpenOrder,
+    OpenOrders,
+    OrderStatusReport,
+    Side,
+    TradesRead,
+    TradeStatus,
+)
+from bot.units import NS_PER_S, PX_ONE, USD_ONE, Ns
+
+GAPS_MAX, GAPS_NS = 10, 300 * NS_PER_S  # user-stream gaps before the bot halts
+CASH_TOLERANCE = USD_ONE // 100
+
+
+class Reads(Facts):
+    """Invariant: an unknown read changes nothing; an order that nobody explains in time is adopted and cancelled."""
+
+    def __init__(self, *, limits: Limits, rates: Rates, timers: Timers, clean_start: bool) -> None:
+        super().__init__(limits=limits, rates=rates, timers=timers, clean_start=clean_start)
+        self.cash_known = False
+        self._relisted: set[str] = set()  # ended orders that the last valid read still listed
+        self._gaps: deque[Ns] = deque(maxlen=GAPS_MAX + 1)
+
+    def open_orders(self, message: OpenOrders) -> None:
+        if message.known:
+            listed = {row.order_id: row for row in message.orders}
+            for order in list(self.orders.live.values()):
+                if order.order_id not in listed and order.is_open and self.orders.valid(order, message.asked_ns):
+                    self.tell(Event.SNAPSHOT_LACKS, order, asked_ns=message.asked_ns)
+            for order_id in self._relisted.difference(listed):
+                self.tell_known(Event.SNAPSHOT_LACKS, order_id)
+            self._relisted.clear()
+            for row in message.orders:
+                self._listed(row, message.asked_ns)
+        else:
+            self.venue_down_ns = self.now
+        self.go(self.recovery.open_orders_told(message, self.now, self.orders), Event.CANCEL_ALL)
+
+    def _mark_all(self) -> None:
+        for symbol in self.desks:
+            self.mark(symbol)
+
+    def _listed(self, row: OpenOrder, asked_ns: Ns) -> None:
+        order = self.orders.by_id.get(row.order_id)
+        if order is None:
+            if self.recovery.quoted:  # before that, it is what an earlier run left, and the mass cancel is for it
+                self.adopt(row, f"order {row.order_id} is open and was never ours")
+        elif self.orders.valid(order, asked_ns):
+            if not order.is_open:
+                self._relisted.add(row.order_id)
+            self.tell(Event.SNAPSHOT_LISTS, order, cum=row.cum_qty, asked_ns=asked_ns)
+
+    def adopt(self, row: OpenOrder, halt: str) -> Order:
+        """Take a foreign order into the books as one to be cancelled."""
+        desk = self.desks.get(row.symbol)
+        order = Order(
+            cl_ord_id="",
+            order_id=row.order_id,
+            symbol=row.symbol,
+            asset_id=row.asset_id,
+            side=row.side,
+            px=row.px,
+            up_px=row.px if desk is None or row.asset_id == desk.market.up_token else PX_ONE - row.px,
+            leg=leg_of(desk.market, row.asset_id, row.side) if desk is not None else "",
+            order_qty=row.order_qty,
+            venue_cum=row.cum_qty,
+            epoch=self.epoch_of(row.symbol),
+            created_ns=self.now,
+            state=PC,
+            cancel_wanted=True,
+            answered=True,
+            echoed=True,
+            foreign=True,
+        )
+        self.orders.add(order)
+        self.mark(order.symbol)
+        self.delete(order)
+        self.ask(order)
+        if halt:
+            self.halt(halt)
+        return order
+
+    def trades_read(self, message: TradesRead) -> None:
+        self.recovery.trades_told(message.asked_ns, self.now, known=message.known)
+        if not message.known:
+            self.venue_down_ns = self.now
+            return
+        for trade in message.trades:
+            history = not self.baseline_done and trade.order_id not in self.orders.by_id
+            if history and trade.asset_id and trade.side is not None and self.positions.known(trade) is None:
+                self._baseline(trade, trade.asset_id, trade.side)
+            else:
+                self.report(trade)
+        self.baseline_done = True
+        self._mark_all()
+
+    def _baseline(self, trade: ExecutionReport, asset_id: str, side: Side) -> None:
+        """A trade of an earlier run: shares of its market, and no contradiction. The cash we read has seen it."""
+        failed = trade.exec_type is ExecType.TRADE_CANCEL or trade.trade_status is TradeStatus.FAILED
+        if failed:
+            self.positions.bury(trade, trade.symbol, self.now)
+        else:
+            self.positions.book(trade, trade.symbol, asset_id, side, self.now, history=True)
+
+    def order_status(self, message: OrderStatusReport) -> None:
+        order = self.orders.by_id.get(message.order_id)
+        if order is None:
+            return
+        if not message.known:
+            self.venue_down_ns = self.now
+            self.orders.query_answered(order, message.asked_ns, self.now, known=False)
+            self.queries[order.order_id] = order
+            return
+        before = (order.cum_qty, order.voided)
+        for trade in message.trades:
+            self.report(trade)
+        news = before != (order.cum_qty, order.voided)
+        valid = self.orders.valid(order, message.asked_ns)
+        match message.found:
+            case FoundStatus.LIVE if valid:
+                self.tell(Event.SNAPSHOT_LISTS, order, cum=message.cum_qty, asked_ns=message.asked_ns)
+            case FoundStatus.LIVE:
+                if order.is_open:
+                    self.tell(Event.UPDATE, order, cum=message.cum_qty)
+            case FoundStatus.MATCHED:
+                self.tell(Event.QUERY_MATCHED, order, cum=message.cum_qty)
+            case FoundStatus.CANCELED:
+                self.tell(Event.QUERY_CANCELED, order, cum=message.cum_qty)
+            case FoundStatus.ABSENT:
+                if valid:
+                    self.tell(Event.QUERY_NULL, order, asked_ns=message.asked_ns)
+        if order.is_open and message.found is not FoundStatus.LIVE and not news:
+            order.empty_query = True
+        self.orders.query_answered(order, message.asked_ns, self.now, known=True)
+        self.mark(order.symbol)
+
+    def balance(self, message: Balance) -> None:
+        """Cash is what the venue said once, then our own fills; a later read is believed when nothing is in between."""
+        self.recovery.balance_told(message.asked_ns, self.now, known=message.known)
+        if not message.known:
+            return
+        quiet = not self.positions.unsettled and not self.orders.debts()
+        fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.settle_ns
+        if not self.cash_known or (quiet and fresh):
+            if self.cash_known and abs(message.cash - self.positions.cash) > CASH_TOLERANCE:
+                self.alert(
+                    2, f"cash is {message.cash / USD_ONE:.2f} by the venue, {self.positions.cash / USD_ONE:.2f} by us"
+                )
+            self.cash_known = True
+            self.positions.cash = message.cash
+            self._mark_all()
+
+    def expire_orphans(self) -> None:
+        """Adopt what nobody explained in time; trades that the first read booked meanwhile are explained."""
+        if not self.orphans or not self.baseline_done:
+            return
+        for order_id, orphan in list(self.orphans.items()):
+            if self.now - orphan.first_ns < self.timers.orphan_ns:
+                continue
+            del self.orphans[order_id]
+            self.mark(orphan.symbol)
+            left = [report for report in orphan.reports if self.positions.known(report) is None or report.exec_id == ""]
+            if not left:
+                continue
+            if not orphan.asset_id:
+                self.fail(f"events of order {order_id} say not even its token")
+                continue
+            live = any(r.exec_type in (ExecType.NEW, ExecType.UPDATE) for r in left) and not any(
+                r.exec_type is ExecType.CANCELED for r in left
+            )
+            row = OpenOrder(
+                order_id=order_id,
+                symbol=orphan.symbol,
+                asset_id=orphan.asset_id,
+                side=orphan.side,
+                px=orphan.px,
+                order_qty=max(orphan.exposure, sum(r.last_qty for r in left if r.exec_type is ExecType.TRADE)),
+                cum_qty=0,
+            )
+            self.adopt(row, f"order {order_id} is live and was never ours" if live else "")
+            if not live:
+                self.fail(f"fills of order {order_id}, which was never ours")
+            counted = dict(self.user_events)  # when they came
+            for report in left:
+                self.report(report)
+            self.user_events.update(counted)
+
+    def gap(self, reason: str) -> None:
+        """The user stream may have missed something: CA + CD, and every live order is told."""
+        for order in list(self.orders.live.values()):
+            self.tell(Event.GAP, order)
+        self.recovery.gap(self.now)
+        if self.recovery.state not in (BotState.STARTING, BotState.RECONCILING) or self.orders.open_orders():
+            self._gaps.append(self.now)
+            if len(self._gaps) > GAPS_MAX and self.now - self._gaps[0] < GAPS_NS:
+                self.halt(f"more than {GAPS_MAX} gaps of the user stream in five minutes")
+            else:
+                self.fail(reason)
