@@ -47,6 +47,7 @@ from bot.messages import (
     TickSizeChange,
     TimerTick,
     TradesRead,
+    TradesRequest,
 )
 from bot.units import NS_PER_S, Ns, Px, Usd, notional
 
@@ -218,7 +219,8 @@ class Executor(Reads):
                 continue  # a new order waits until the old one has ended
             target = slots.wanted(desk, slot.name)
             if order is None:
-                if target is not None and slot.spent_seq != intent.seq and self._may_place(desk, slot, target):
+                fresh = slot.spent_seq != intent.seq and intent.epoch == self.epoch_of(intent.symbol)
+                if target is not None and fresh and self._may_place(desk, slot, target):
                     self._place(desk, slot, target, intent)
             elif (
                 target is None or not self._keeps(desk, order, target, intent.quote_mode)
@@ -294,11 +296,16 @@ class Executor(Reads):
         fitted, mirror = self._fit(desk, target, None)
         if fitted is None:
             return
-        if slot.repeats(target.up_px, self.now):
-            self.halt(f"the same {slot.name} was sent {slots.REPEATS_MAX} times in ten seconds and never filled")
+        repeats = slot.repeats(target.up_px, self.now)
+        if repeats >= slots.REPEATS_MAX:
+            self.halt(f"the same {slot.name} was sent {repeats} times in ten seconds and never filled")
+            return
+        if repeats >= slots.REPEATS_SOFT:
+            slot.cool_until_ns = self.now + self.timers.side_cooldown_ns
             return
         if not self.budget.take_order(self.now):
             return
+        assert self.counts["placed"] < 2 * self._intents["handled"]  # an intent has two sides: more is a runaway
         slot.spent_seq = intent.seq
         slot.count(target.up_px, self.now)
         self._submit(desk, slot, fitted, intent, mirror)
@@ -446,13 +453,22 @@ class Executor(Reads):
         self.go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
         if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:
             self.want_balance()
+            self._chase_ghosts()
         if self.now - self._pruned_ns >= 60 * NS_PER_S:
             self._pruned_ns = self.now
             self.orders.forget(self.now)
             self.positions.prune(self.now, 2 * self.timers.keep_ns)
+            self.risk.realise(0, self.utc_ns() // DAY_NS)
         if self.now - self._status_ns >= self.timers.status_every_ns:
             self._status_ns = self.now
             self.out.append(self.status_report())
+
+    def _chase_ghosts(self) -> None:
+        """Fills that never reached the chain: read their trades again, for we may have missed a step."""
+        oldest_ns = min((record.booked_ns for record in self.positions.unsettled.values()), default=self.now)
+        if self.now - oldest_ns > self.timers.ghost_ns:
+            after_utc_s = (self.utc_ns() - (self.now - oldest_ns)) // NS_PER_S - 60
+            self.out.append(TradesRequest(after_utc_s=after_utc_s, asked_ns=self.now))
 
     def _watch(self, order: Order) -> None:
         """The timers of one order that may be live or still exposes us."""
@@ -473,7 +489,8 @@ class Executor(Reads):
             self._watch_debt(order, now - order.debt_since_ns)
         if order.acked_ns and not order.echoed and now - order.acked_ns > timers.echo_ns:
             order.echoed = True
-            self.fail(f"the user stream never spoke of order {order.order_id}")
+            if self.recovery.state is BotState.QUOTING:
+                self.fail(f"the user stream never spoke of order {order.order_id}")
         unknown = order.state is UNK and not order.voided and now - order.sent_ns > timers.unknown_ns
         if unknown and self.recovery.state is BotState.QUOTING:
             self.fail(f"the outcome of order {order.order_id} is unknown")

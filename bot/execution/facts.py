@@ -171,8 +171,11 @@ class Facts(Books):
         slot = self.slot_of(order) or Slot(order.leg)
         match report.reject:
             case Reject.STALE | Reject.SHUT:
-                pass  # ours, and nothing was sent: the next intent tries again
+                # Ours, and nothing was sent. A shut gate opens when a stamp is fresh again: no need to try at 20 Hz.
+                slot.unsent(order.up_px)
+                slot.cool_until_ns = max(slot.cool_until_ns, self.now + self.timers.retry_ns)
             case Reject.EPOCH:
+                slot.unsent(order.up_px)
                 if order.epoch == self.epoch_of(order.symbol) and self.recovery.state is BotState.QUOTING:
                     self.fail("the gate's epoch is ahead of ours: somebody shut it")
             case Reject.POST_ONLY:

@@ -268,12 +268,13 @@ class Orders:
         return asked_ns >= order.changed_ns + self._timers.snap_ns
 
     def forget(self, now_ns: Ns) -> list[str]:
-        """Drop records that ended longer ago than late events may come; returns their ids."""
-        old = [
-            order_id
-            for order_id, order in self.by_id.items()
-            if order_id not in self.live and now_ns - order.since_ns > self._timers.keep_ns
-        ]
+        """Drop records that are older than late events may come; returns their ids. The dict is in order of age."""
+        old = []
+        for order_id, order in self.by_id.items():
+            if now_ns - order.created_ns <= self._timers.keep_ns:
+                break
+            if order_id not in self.live:
+                old.append(order_id)
         for order_id in old:
             del self.by_id[order_id]
         return old

@@ -165,7 +165,12 @@ class Positions:
 
     def prune(self, now_ns: Ns, keep_ns: Ns) -> None:
         """Drop the keys of fills so old that nobody will tell them again."""
-        for key in [key for key, record in self.fills.items() if now_ns - record.booked_ns > keep_ns]:
+        old = []
+        for key, record in self.fills.items():  # in order of age
+            if now_ns - record.booked_ns <= keep_ns:
+                break
+            old.append(key)
+        for key in old:
             del self.fills[key]
             self.unsettled.pop(key, None)
 

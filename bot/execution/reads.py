@@ -210,8 +210,11 @@ class Reads(Facts):
         for order in list(self.orders.live.values()):
             self.tell(Event.GAP, order)
         self.recovery.gap(self.now)
+        if self.recovery.state is BotState.COOLDOWN and not self.orders.live:
+            return  # nothing of ours is out, and reconciling reads what was missed
         if self.recovery.state not in (BotState.STARTING, BotState.RECONCILING) or self.orders.open_orders():
-            self._gaps.append(self.now)
+            if not self._gaps or self.now - self._gaps[-1] >= NS_PER_S:  # a reconnect tells of itself more than once
+                self._gaps.append(self.now)
             if len(self._gaps) > GAPS_MAX and self.now - self._gaps[0] < GAPS_NS:
                 self.halt(f"more than {GAPS_MAX} gaps of the user stream in five minutes")
             else:

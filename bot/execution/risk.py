@@ -129,8 +129,9 @@ class Risk:
         return max(0, room) // LOT * LOT
 
     def realise(self, pnl: Usd, utc_day: int) -> None:
-        if utc_day != self.day:
-            self.day, self.realised_day = utc_day, 0
+        if self.day and utc_day != self.day:
+            self.realised_day = 0
+        self.day = utc_day
         self.realised_day += pnl
 
     @property

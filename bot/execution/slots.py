@@ -17,7 +17,8 @@ from bot.messages import PositionReport, QuoteIntent, QuoteMode, Route, Side
 from bot.units import LOT, NS_PER_S, PX_ONE, Ns, Px, Qty
 
 KEEP_SHARE = (3, 5)  # a resting order of the right price stays while it is at least this share of the wanted size
-REPEATS_MAX = 20  # orders of one price and side within REPEATS_NS without a fill: a runaway loop
+REPEATS_MAX = 20  # orders of one price and side within REPEATS_NS without a fill: a runaway loop, which halts ...
+REPEATS_SOFT = 12  # ... and which a busy market may come near, so that the side cools down before it
 REPEATS_NS: Ns = 10 * NS_PER_S
 CROSSED_MAX = 3  # post-only rejects of one side within REPEATS_NS before it cools down
 BALANCE_MAX = 5  # balance rejects in a row before a side is switched off
@@ -61,10 +62,14 @@ class Slot:
         self.crossed.append(now_ns)
         return len(self.crossed) == CROSSED_MAX and now_ns - self.crossed[0] < REPEATS_NS
 
-    def repeats(self, up_px: Px, now_ns: Ns) -> bool:
-        """Would one more order of this price be a runaway loop?"""
-        sent = self.sent.get(up_px)
-        return sent is not None and len(sent) == REPEATS_MAX and now_ns - sent[0] < REPEATS_NS
+    def repeats(self, up_px: Px, now_ns: Ns) -> int:
+        """How many orders of this price were sent lately without a fill."""
+        return sum(now_ns - at_ns < REPEATS_NS for at_ns in self.sent.get(up_px, ()))
+
+    def unsent(self, up_px: Px) -> None:
+        """The last one never left: our own gate refused it."""
+        if self.sent.get(up_px):
+            self.sent[up_px].pop()
 
     def count(self, up_px: Px, now_ns: Ns) -> None:
         if len(self.sent) > 200:

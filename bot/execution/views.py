@@ -64,6 +64,7 @@ def status_body(books: Books, intents: dict[str, int]) -> dict[str, Any]:
         "intents": dict(intents),
         "risk": books.risk.report(uses, len(books.orders.live)),
         "budget": books.budget.levels(),
+        "day": {"utc_day": books.risk.day, "pnl_usd": books.risk.realised_day / USD_ONE},
         "cash_usd": books.positions.cash / USD_ONE,
         "positions": {
             token: qty / QTY_ONE for symbol in books.desks for token, qty in books.positions.of(symbol).tokens.items()

@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import pytest
-from desk_fake import DOWN, SYMBOL, UP, Bench, acked, of, placement, requests, trade
+from desk_fake import DOWN, SYMBOL, UP, Bench, a_market, acked, of, placement, requests, trade
 
 from bot.messages import (
     BalanceRequest,
     BotState,
     CancelOrder,
+    ExecType,
+    ExecutionReport,
     Fail,
     FeedStatus,
     Fill,
     GateChange,
     Halt,
+    MarketListed,
     MarketResolved,
     MassCancel,
+    MassCancelReport,
+    Message,
     NewOrder,
+    OpenOrder,
+    OpenOrders,
     OrderMassStatusRequest,
     OrderState,
+    OrderStatusRequest,
+    OutcomeUnknown,
     PositionReport,
+    QuoteMode,
+    Reject,
+    Request,
     Resume,
+    Route,
     Settled,
     Shutdown,
     Side,
+    Source,
     StatusReport,
+    StreamGap,
+    TickSizeChange,
     TradesRequest,
+    TradeStatus,
 )
-from bot.units import QTY_ONE, USD_ONE
+from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE
 
 
 def test_a_first_start_reads_everything_and_then_quotes_at_once() -> None:
@@ -143,3 +160,404 @@ def test_status_names_its_keys() -> None:
     }  # fmt: skip
     assert set(body) >= {"reasons", "user_events", "intents", "risk", "budget", "markets", "cash_usd", "positions"}
     assert body["markets"][SYMBOL]["bid"] == {"px": 0.5, "size": 20.0}
+
+
+# -- starting --------------------------------------------------------------------------------------------------------
+
+
+def test_orders_of_an_earlier_run_are_cancelled_before_it_quotes() -> None:
+    bench = Bench(start=False)
+    left = NewOrder(
+        cl_ord_id="old", order_id="0xold", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=100, order_qty=5 * QTY_ONE,
+        maker_amount=1, taker_amount=1, salt=1, timestamp_ms=1, version=2, neg_risk=False, tick=100, epoch=0,
+        valid_until_ns=0, made_ns=0,
+    )  # fmt: skip
+    bench.resting["0xold"] = left
+    bench.tell(FeedStatus(feed="user", connected=True))
+    bench.run(0.2)
+    assert bench.state is BotState.FAILING and not bench.resting
+    bench.run(8)
+    assert bench.state is BotState.QUOTING
+    assert of(Halt, bench.sent) == []
+
+
+def test_trades_of_an_earlier_run_are_history_and_no_contradiction() -> None:
+    bench = Bench(start=False)
+    bench.trades = [
+        trade("0xold", 12, source=Source.READ, symbol=SYMBOL, asset_id=UP, side=Side.BUY),
+        trade("0xold", 3, exec_id="t2", source=Source.READ, symbol="0xlater", asset_id="u2", side=Side.BUY),
+    ]
+    bench.tell(FeedStatus(feed="user", connected=True))
+    bench.run(0.2)
+    said = bench.tell(MarketListed(market=a_market()))
+    assert of(PositionReport, said)[-1].up_qty == 12 * QTY_ONE
+    said = bench.tell(MarketListed(market=a_market("0xlater", "u2", "d2")))
+    assert of(PositionReport, said)[-1].up_qty == 3 * QTY_ONE
+    assert bench.state is BotState.QUOTING and bench.executor.positions.cash == bench.cash
+    bench.tell(trade("0xold", 12, status=TradeStatus.CONFIRMED))  # its later steps come on the user stream
+    bench.run(3)
+    assert bench.state is BotState.QUOTING
+
+
+def test_nothing_is_quoted_before_the_user_stream_is_up() -> None:
+    bench = Bench(start=False)
+    bench.tell(MarketListed(market=a_market()))
+    body = of(StatusReport, bench.run(3))[-1].body
+    assert (bench.state, body["reasons"]) == (BotState.RECONCILING, ["user stream is not connected"])
+    bench.tell(FeedStatus(feed="user", connected=True))
+    assert bench.state is BotState.QUOTING
+
+
+def test_reads_that_fail_are_repeated_with_growing_waits() -> None:
+    bench = Bench(start=False, obey=False)
+    bench.tell(FeedStatus(feed="user", connected=True))
+    asked = 0
+    for _ in range(20 * 30):
+        for request in of(OrderMassStatusRequest, bench.tick()):
+            asked += 1
+            bench.tell(OpenOrders(known=False, asked_ns=request.asked_ns, recv_ns=bench.now))
+    assert bench.state is BotState.RECONCILING
+    assert 6 <= asked <= 12
+
+
+def test_an_unclean_end_costs_a_cooldown() -> None:
+    bench = Bench(start=False, clean_start=False)
+    bench.tell(FeedStatus(feed="user", connected=True))
+    bench.run(1)
+    assert bench.state is BotState.FAILING
+    bench.run(8)
+    assert bench.state is BotState.QUOTING
+
+
+# -- the user stream -------------------------------------------------------------------------------------------------
+
+
+def test_a_gap_of_the_user_stream_cancels_all_and_reads_the_missed_fill() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    bench.trades.append(trade(oid, 20, source=Source.READ))  # filled, and the stream did not say
+    bench.resting.clear()
+    bench.tell(StreamGap(feed="user", reason="reconnected"))
+    assert bench.state is BotState.FAILING
+    bench.run(8)
+    assert bench.state is BotState.QUOTING
+    assert bench.net() == 20
+
+
+def test_a_gap_of_another_feed_is_not_ours() -> None:
+    bench = Bench()
+    bench.tell(StreamGap(feed="market", reason="reconnected"))
+    bench.tell(FeedStatus(feed="binance", connected=False))
+    assert bench.state is BotState.QUOTING
+
+
+def test_more_than_ten_gaps_in_five_minutes_halt() -> None:
+    bench = Bench()
+    for _ in range(11):
+        bench.tell(StreamGap(feed="user", reason="reconnected"))
+        bench.run(9)
+        bench.executor.recovery._failed_ns = 0  # so that cooldowns stay short
+    assert bench.state is BotState.HALTED
+
+
+def test_a_user_stream_that_never_echoes_an_ack_is_deaf() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    bench.tell(acked(bench.order().order_id))
+    bench.run(2.9)
+    assert bench.state is BotState.QUOTING
+    bench.run(0.3)
+    assert bench.state is BotState.FAILING
+
+
+def test_cancellations_nobody_asked_for_are_a_failure_only_in_a_burst() -> None:
+    for orders, state in ((1, BotState.QUOTING), (2, BotState.FAILING)):
+        bench = Bench()
+        bench.intent(bid=4900, offer=5200)
+        for n in range(orders):
+            bench.tell(
+                ExecutionReport(
+                    order_id=bench.order(n).order_id, exec_type=ExecType.CANCELED, source=Source.USER, cum_qty=0
+                )
+            )
+        assert bench.state is state
+
+
+def test_an_event_of_an_order_we_do_not_know_counts_in_exposure_and_is_adopted() -> None:
+    bench = Bench()
+    bench.tell(trade("0xforeign", 10, symbol=SYMBOL, asset_id=UP, side=Side.BUY))
+    desk = bench.executor.desks[SYMBOL]
+    assert bench.executor.use(desk).long == 10 * QTY_ONE
+    said = bench.run(2.1)
+    assert [m.order_id for m in of(CancelOrder, said)] == ["0xforeign"]
+    assert bench.net() == 10 and bench.state is BotState.FAILING
+    assert bench.executor.user_events == {"handled": 2, "duplicates": 0, "quarantined": 0}  # the fill, the cancellation
+
+
+def test_a_foreign_order_that_is_live_halts() -> None:
+    bench = Bench(obey=False)
+    row = OpenOrder(order_id="0xf", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=5000, order_qty=QTY_ONE, cum_qty=0)
+    said = bench.tell(OpenOrders(known=True, orders=(row,), asked_ns=bench.now, recv_ns=bench.now))
+    assert of(Halt, said)[0].by == "executor"
+    assert of(CancelOrder, said) and of(MassCancel, said)
+    assert bench.state is BotState.HALTED
+
+
+def test_a_trade_of_the_wrong_token_is_quarantined() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    bench.tell(trade(bench.order().order_id, 5, asset_id=DOWN, side=Side.BUY))
+    assert (bench.net(), bench.state) == (0, BotState.FAILING)
+    assert bench.executor.user_events["quarantined"] == 1
+
+
+def test_a_status_nobody_knows_is_owed_and_not_booked() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    bench.tell(acked(oid))
+    said = bench.tell(trade(oid, 5, status=None))
+    assert (bench.net(), bench.order().debt) == (0, 5 * QTY_ONE)
+    assert of(OrderStatusRequest, said)
+
+
+# -- quoting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"epoch": 99},
+        {"valid_until_ns": 1},
+        {"tick": 10},
+        {"bid_px": 4950},
+        {"bid_px": 0},
+        {"bid_px": 10_000},
+        {"bid_size": -1},
+        {"bid_route": Route.SELL_YES},
+        {"offer_px": 4900, "offer_size": 20 * QTY_ONE, "offer_route": Route.BUY_NO},
+        {"symbol": "0xother"},
+    ],
+)
+def test_an_intent_that_cannot_be_meant_is_dropped(given: dict[str, object]) -> None:
+    bench = Bench()
+    assert of(NewOrder, bench.intent(bid=4900, **given)) == []
+    assert bench.executor.status_report().body["intents"] == {"handled": 0, "refused": 1}
+
+
+def test_an_intent_that_grows_too_old_is_a_pull() -> None:
+    bench = Bench()
+    bench.intent(bid=4900, offer=5200, valid_until_ns=bench.now + NS_PER_S)
+    said = bench.run(1.1)
+    assert len(of(CancelOrder, said)) == 2
+    assert of(GateChange, said)[0] == GateChange(symbol=SYMBOL, epoch=1, reason="the last intent is too old")
+    assert bench.state is BotState.QUOTING
+    assert of(NewOrder, bench.intent(bid=4900))[0].epoch == 1
+
+
+def test_a_pull_raises_the_epoch_once_and_not_when_nothing_rests() -> None:
+    bench = Bench()
+    bench.intent(bid=4900)
+    assert of(GateChange, bench.intent(cancel_first=True, quote_mode=QuoteMode.NO_QUOTE))
+    assert of(GateChange, bench.intent(cancel_first=True, quote_mode=QuoteMode.NO_QUOTE)) == []
+
+
+def test_a_filled_side_waits_for_the_next_intent() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    assert of(NewOrder, bench.tell(trade(bench.order().order_id, 20))) == []
+    assert of(NewOrder, bench.intent(bid=5000))
+
+
+def test_a_shrunken_order_is_kept_down_to_three_fifths() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    bench.tell(acked(oid))
+    bench.tell(trade(oid, 8))
+    assert requests(bench.intent(bid=5000)) == []
+    assert of(CancelOrder, bench.tell(trade(oid, 1, exec_id="t2")))
+
+
+def test_a_change_of_tick_cancels_what_is_off_the_new_grid() -> None:
+    bench = Bench()
+    bench.tell(TickSizeChange(symbol=SYMBOL, tick=10))
+    bench.intent(bid=4910, offer=5200, tick=10)
+    said = bench.tell(TickSizeChange(symbol=SYMBOL, tick=100))
+    assert [order.order_id for order in of(CancelOrder, said)] == [bench.order(0).order_id]
+    assert of(NewOrder, said) == []
+    assert of(PositionReport, said)[-1].tick == 100
+
+
+def test_nothing_is_placed_after_the_end_of_a_market() -> None:
+    bench = Bench()
+    bench.tell(MarketListed(market=a_market("0xshort", "u2", "d2", end_s=11)))
+    bench.run(1)
+    assert of(NewOrder, bench.intent(bid=4900, symbol="0xshort")) == []
+
+
+def test_a_slow_ack_is_cancelled_and_stops_new_orders_for_a_while() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    bench.now += 1_100 * NS_PER_MS
+    assert of(CancelOrder, bench.tell(acked(bench.order().order_id)))
+    assert of(NewOrder, bench.intent(offer=5300)) == []
+    bench.now += 1_100 * NS_PER_MS
+    assert of(NewOrder, bench.intent(offer=5300))
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+def refused(bench: Bench, reject: Reject, source: Source = Source.POST) -> int:
+    """A bid is wanted for 50 ms, and whatever is sent for it is refused; returns how many were sent."""
+    bench.sent.clear()
+    bench.intent(bid=5000)
+    bench.tick()
+    sent = of(NewOrder, bench.sent)
+    for order in sent:
+        bench.tell(ExecutionReport(order_id=order.order_id, exec_type=ExecType.REJECTED, source=source, reject=reject))
+    return len(sent)
+
+
+def sends(bench: Bench, reject: Reject, tries: int, source: Source = Source.POST) -> int:
+    return sum(refused(bench, reject, source) for _ in range(tries))
+
+
+def test_three_post_only_rejects_cool_the_side_down() -> None:
+    bench = Bench(obey=False)
+    assert sends(bench, Reject.POST_ONLY, 30) == 3
+    assert of(NewOrder, bench.intent(offer=5200))
+
+
+@pytest.mark.parametrize("reject", [Reject.BALANCE, Reject.MIN_SIZE, Reject.OTHER])
+def test_a_refused_side_cools_down_longer_each_time(reject: Reject) -> None:
+    bench = Bench(obey=False)
+    assert sends(bench, reject, 20 * 13) == 3  # at 0, 2 and 6 s
+
+
+def test_five_balance_rejects_in_a_row_switch_the_side_off() -> None:
+    bench = Bench(obey=False)
+    assert sends(bench, Reject.BALANCE, 20 * 200) == 5
+
+
+def test_a_level_the_tick_rule_refused_stays_blocked_until_the_tick_changes() -> None:
+    bench = Bench(obey=False)
+    assert sends(bench, Reject.TICK, 20 * 20) == 1
+    assert of(NewOrder, bench.intent(bid=4900))
+
+
+def test_a_shut_gate_is_not_tried_at_full_speed_and_is_no_runaway() -> None:
+    bench = Bench(obey=False)
+    assert 50 < sends(bench, Reject.SHUT, 20 * 30, Source.GATE) <= 61
+    assert bench.state is BotState.QUOTING
+
+
+@pytest.mark.parametrize(("reject", "halts"), [(Reject.VERSION, 2), (Reject.FORBIDDEN, 1)])
+def test_some_refusals_halt(reject: Reject, halts: int) -> None:
+    bench = Bench(obey=False)
+    for n in range(halts):
+        bench.run(3 * n)
+        assert bench.state is BotState.QUOTING
+        refused(bench, reject)
+    assert of(Halt, bench.sent)
+
+
+def test_a_venue_that_takes_no_orders_is_a_failure() -> None:
+    bench = Bench(obey=False)
+    refused(bench, Reject.RESTRICTED)
+    assert bench.state is BotState.FAILING
+
+
+def test_a_429_slows_us_down_and_drops_the_wish() -> None:
+    bench = Bench(obey=False)
+    assert refused(bench, Reject.RATE) == 1
+    assert of(NewOrder, bench.tick()) == [] and bench.state is BotState.QUOTING
+
+
+def test_the_same_order_again_and_again_cools_down_before_it_is_a_runaway() -> None:
+    bench = Bench()
+    for n in range(200):
+        bench.intent(bid=5000 if n % 2 else 0)
+        bench.tick()
+    sent = of(NewOrder, bench.sent)
+    assert len(sent) <= 25 and bench.state is BotState.QUOTING
+
+
+# -- failing ---------------------------------------------------------------------------------------------------------
+
+
+def test_cooldowns_double_when_failures_repeat() -> None:
+    bench = Bench()
+    waits = []
+    for _ in range(6):
+        bench.tell(Fail(reason="test"))
+        start = bench.now
+        while bench.state is not BotState.QUOTING:
+            bench.tick()
+        waits.append((bench.now - start) / NS_PER_S)
+    for waited, cooldown in zip(waits, (5, 10, 20, 40, 60, 60), strict=True):
+        assert cooldown + 1 <= waited <= cooldown + 2
+
+
+def test_a_mass_cancel_without_answer_is_repeated_and_not_in_a_hot_loop() -> None:
+    bench = Bench(obey=False)
+    bench.tell(Fail(reason="test"))
+    bench.run(60)
+    assert 8 <= len(of(MassCancel, bench.sent)) <= 20
+    assert bench.state is BotState.FAILING
+
+
+def test_orders_left_over_by_a_mass_cancel_are_cancelled_one_by_one() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    bench.tell(acked(bench.order().order_id))
+    bench.tell(Fail(reason="test"))
+    said = bench.tell(MassCancelReport(symbol="", known=True, asked_ns=bench.now))
+    assert [m.order_id for m in of(CancelOrder, said)] == [bench.order().order_id]
+
+
+def test_three_posts_without_usable_answer_fail() -> None:
+    bench = Bench(obey=False)
+    bench.tell(MarketListed(market=a_market("0xb", "u2", "d2")))
+    bench.intent(bid=4900, offer=5200)
+    bench.intent(bid=4900, symbol="0xb")
+    for n in range(3):
+        assert bench.state is BotState.QUOTING
+        bench.tell(OutcomeUnknown(order_id=bench.order(n).order_id, request=Request.NEW))
+    assert bench.state is BotState.FAILING
+
+
+def test_an_outcome_unknown_for_five_seconds_fails() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=4900)
+    bench.run(4.9)
+    assert bench.state is BotState.QUOTING
+    bench.run(0.3)
+    assert bench.state is BotState.FAILING
+
+
+def test_a_halt_of_our_own_asks_root_for_the_latch_once() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    said = bench.tell(trade(bench.order().order_id, 25))
+    assert [halt.by for halt in of(Halt, said)] == ["executor"]
+    bench.tell(of(Halt, said)[0])
+    assert len(of(Halt, bench.sent)) == 1
+    bench.run(3)
+    assert bench.state is BotState.HALTED and bench.executor.recovery.flat
+
+
+def test_three_reverted_fills_in_an_hour_halt() -> None:
+    bench = Bench()
+    for n in range(3):
+        bench.intent(bid=5000)
+        oid = bench.order(-1).order_id
+        bench.tell(trade(oid, 20, exec_id=f"t{n}"))
+        bench.resting.clear()
+        bench.tell(trade(oid, 20, exec_id=f"t{n}", kind=ExecType.TRADE_CANCEL, status=TradeStatus.FAILED))
+        if n < 2:
+            bench.run(15)
+            assert bench.state is BotState.QUOTING
+    assert bench.state is BotState.HALTED
