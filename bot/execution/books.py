@@ -73,6 +73,7 @@ class Books:
         self.counts = dict.fromkeys(("placed", "acked", "rejected", "canceled", "filled"), 0)
         self.user_events = dict.fromkeys(("handled", "duplicates", "quarantined"), 0)
         self.now: Ns = 0
+        self.cause_ns: Ns = 0  # receive time of the market frame behind the message being handled
         self.out: list[Message] = []
         self.baseline_done = False  # the first read of trades told us what earlier runs left
         self.venue_down_ns: Ns = 0  # last time the venue gave a cancel or read no usable answer
@@ -178,6 +179,7 @@ class Books:
         asked_ns: Ns = 0,
     ) -> None:
         """Run the order table's cell and do what it asks for."""
+        before = (order.state, order.exposure, order.leaves_qty) if order is not None else None
         todo = self.orders.apply(event, order, self.now, cum=cum, qty=qty, asked_ns=asked_ns)
         if order is None:
             assert report is not None
@@ -188,7 +190,8 @@ class Books:
             if Do.ALARM in todo:
                 self.fail(f"{event.name} for order {report.order_id}, which we do not know")
             return
-        self.mark(order.symbol)
+        if todo or before != (order.state, order.exposure, order.leaves_qty):
+            self.mark(order.symbol)
         for do in todo:
             match do:
                 case Do.DELETE:
@@ -228,7 +231,13 @@ class Books:
         self.budget.charge_cancels(1, self.now)
         self.orders.deleted(order, self.now)
         self.out.append(
-            CancelOrder(cl_ord_id=order.cl_ord_id, order_id=order.order_id, symbol=order.symbol, made_ns=self.now)
+            CancelOrder(
+                cl_ord_id=order.cl_ord_id,
+                order_id=order.order_id,
+                symbol=order.symbol,
+                made_ns=self.now,
+                cause_ns=self.cause_ns,
+            )
         )
 
     def ask(self, order: Order) -> None:

@@ -88,6 +88,7 @@ class Executor(Reads):
     def handle(self, message: Message, now_ns: Ns) -> list[Message]:
         self.now = now_ns
         self.out = []
+        self.cause_ns = message.cause_ns if isinstance(message, QuoteIntent) else 0
         before = (self.recovery.state, self.recovery.epoch, self.positions.cash)
         match message:
             case QuoteIntent():
@@ -332,7 +333,7 @@ class Executor(Reads):
             epoch=self.epoch_of(market.symbol),
             valid_until_ns=self.now + self.timers.valid_ns,
             made_ns=self.now,
-            cause_ns=intent.cause_ns,
+            cause_ns=self.cause_ns,
         )
         request = msgspec.structs.replace(request, order_id=self._order_id_of(request))
         order = Order(

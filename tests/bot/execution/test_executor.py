@@ -20,7 +20,6 @@ from bot.messages import (
     MarketResolved,
     MassCancel,
     MassCancelReport,
-    Message,
     NewOrder,
     OpenOrder,
     OpenOrders,
