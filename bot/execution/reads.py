@@ -47,7 +47,7 @@ class Reads(Facts):
             for order in list(self.orders.live.values()):
                 if order.order_id not in listed and order.is_open and self.orders.valid(order, message.asked_ns):
                     self.tell(Event.SNAPSHOT_LACKS, order, asked_ns=message.asked_ns)
-            for order_id in self._relisted.difference(listed):
+            for order_id in sorted(self._relisted.difference(listed)):
                 self.tell_known(Event.SNAPSHOT_LACKS, order_id)
             self._relisted.clear()
             for row in message.orders:
