@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from bot.execution import slots, views
+from bot.execution import slots, views, watch
 from bot.execution.budget import Rates
-from bot.execution.orders import PC, PN, UNK, Event, Order
+from bot.execution.orders import Event, Order
 from bot.execution.reads import Reads
 from bot.execution.risk import Limits
 from bot.execution.slots import Desk, Slot, Target
@@ -47,7 +47,6 @@ from bot.messages import (
     TickSizeChange,
     TimerTick,
     TradesRead,
-    TradesRequest,
 )
 from bot.units import NS_PER_S, Ns, Px, Usd, notional
 
@@ -446,7 +445,7 @@ class Executor(Reads):
     def _tick(self, tick: TimerTick) -> None:
         self.tick_ns, self.tick_utc_ns = tick.now_ns, tick.utc_ns
         for order in list(self.orders.live.values()):
-            self._watch(order)
+            watch.over(self, order)
         self.expire_orphans()
         for desk in self.desks.values():
             if desk.intent is not None:
@@ -454,7 +453,7 @@ class Executor(Reads):
         self.go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
         if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:
             self.want_balance()
-            self._chase_ghosts()
+            watch.ghosts(self)
         if self.now - self._pruned_ns >= 60 * NS_PER_S:
             self._pruned_ns = self.now
             self.orders.forget(self.now)
@@ -463,49 +462,3 @@ class Executor(Reads):
         if self.now - self._status_ns >= self.timers.status_every_ns:
             self._status_ns = self.now
             self.out.append(self.status_report())
-
-    def _chase_ghosts(self) -> None:
-        """Fills that never reached the chain: read their trades again, for we may have missed a step."""
-        oldest_ns = min((record.booked_ns for record in self.positions.unsettled.values()), default=self.now)
-        if self.now - oldest_ns > self.timers.ghost_ns:
-            after_utc_s = (self.utc_ns() - (self.now - oldest_ns)) // NS_PER_S - 60
-            self.out.append(TradesRequest(after_utc_s=after_utc_s, asked_ns=self.now))
-
-    def _watch(self, order: Order) -> None:
-        """The timers of one order that may be live or still exposes us."""
-        timers, now = self.timers, self.now
-        if order.query_ns and now - order.query_ns > timers.read_deadline_ns:
-            self.orders.query_answered(order, order.query_ns, now, known=False)
-            self.queries[order.order_id] = order
-        idle = not order.query_ns and not order.query_due_ns
-        if (order.state is PN and now - order.sent_ns >= timers.ack_ns) or (
-            order.state is UNK and idle and now - max(order.queried_ns, order.since_ns) >= timers.ack_ns
-        ):
-            self.tell(Event.ACK_TIMER, order)
-        elif order.tail_ns and idle:
-            self.ask(order)
-        if order.delete_due_ns and order.is_open and now >= order.delete_due_ns:
-            self.tell(Event.CANCEL_TIMER, order)
-        if order.debt:
-            self._watch_debt(order, now - order.debt_since_ns)
-        if order.acked_ns and not order.echoed and now - order.acked_ns > timers.echo_ns:
-            order.echoed = True
-            if self.recovery.state is BotState.QUOTING:
-                self.fail(f"the user stream never spoke of order {order.order_id}")
-        unknown = order.state is UNK and not order.voided and now - order.sent_ns > timers.unknown_ns
-        if unknown and self.recovery.state is BotState.QUOTING:
-            self.fail(f"the outcome of order {order.order_id} is unknown")
-        # Not while the venue refuses to answer: then a halt would only outlast the fault (P11, P12).
-        stuck = order.state in (PN, UNK, PC) and now - max(order.since_ns, self.venue_down_ns) > timers.resolve_ns
-        if stuck and self.recovery.state is not BotState.HALTED:
-            self.halt(f"order {order.order_id} stays {order.state}")
-
-    def _watch_debt(self, order: Order, age_ns: Ns) -> None:
-        timers = self.timers
-        if age_ns >= timers.query_gap_ns and not order.query_ns and self.now - order.queried_ns >= timers.query_gap_ns:
-            self.ask(order)
-        if age_ns > timers.debt_ns and self.recovery.state is BotState.QUOTING:
-            self.fail(f"no trade shows {order.debt} of order {order.order_id}")
-        stuck = age_ns > timers.resolve_ns and self.now - self.venue_down_ns > timers.resolve_ns
-        if stuck and self.recovery.state is not BotState.HALTED:
-            self.halt(f"no trade ever showed {order.debt} of order {order.order_id}")
