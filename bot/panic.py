@@ -207,6 +207,11 @@ class Panic:
         with self._changed:
             return self._report if self._done >= ticket else None
 
+    def newest(self) -> FlatReport | None:
+        """The report on everything that was asked; None while something is still to be done."""
+        with self._changed:
+            return self._report if self._done >= self._asked else None
+
     def wait(self, ticket: int, timeout_s: float) -> FlatReport | None:
         """Until it is verified, or the time is over; then what there is."""
 
