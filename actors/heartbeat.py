@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from actors.base import Actor
-from bot.messages import Halt, Message, Resume, StatusReport, TimerTick
+from bot.messages import Fail, Halt, Message, Resume, StatusReport, TimerTick
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 BEAT_EVERY_NS = 3 * NS_PER_S
 RETRY_EVERY_NS = NS_PER_S
 LEASE_NS_MAX = 2 * NS_PER_S
+ACK_NS_MAX = 7 * NS_PER_S  # older: orders are cancelled by us, before the venue does it at 10 s
 REPORT_EVERY_NS = NS_PER_S // 2
 
 
@@ -52,21 +53,21 @@ class HeartbeatActor(Actor):
     host owns the key, and the root is told to halt.
     """
 
-    def __init__(self, *, api: BeatPort, gate: GatePort, silence: threading.Event | None = None, **base: Any) -> None:
+    def __init__(
+        self, *, api: BeatPort, gate: GatePort, silenced: Callable[[], bool] = lambda: False, **base: Any
+    ) -> None:
+        """`silenced`: flat could not be confirmed, so the switch shall fire."""
         super().__init__(**base)
         self.api = api
         self.gate = gate
-        self.silence = silence or threading.Event()
+        self.silenced = silenced
         self.misses = 0
         self._id = ""
         self._may_adopt = True
         self._due_ns: Ns = 0
         self._report_due_ns: Ns = 0
         self._usurped = False
-
-    def stop_beating(self) -> None:
-        """From any thread: let the switch fire, because flat could not be confirmed. Cleared by `silence.clear()`."""
-        self.silence.set()
+        self._overdue = False
 
     def handle(self, message: Message) -> None:
         match message:
@@ -74,6 +75,7 @@ class HeartbeatActor(Actor):
                 now_ns = self.clock()
                 if now_ns >= self._due_ns and self._may_beat(now_ns):
                     self._beat(now_ns)
+                self._warn(self.clock())
                 self._report(self.clock())
             case Resume():
                 # A person looked into it and says that the key is ours.
@@ -83,7 +85,7 @@ class HeartbeatActor(Actor):
                 raise AssertionError(f"not for the heartbeat: {type(message).__name__}")
 
     def _may_beat(self, now_ns: Ns) -> bool:
-        if self._usurped or self.silence.is_set():
+        if self._usurped or self.silenced():
             return False
         oldest_ns = min(self.gate.executor_lease_ns, self.gate.root_lease_ns)
         return oldest_ns > 0 and now_ns - oldest_ns < LEASE_NS_MAX
@@ -114,6 +116,14 @@ class HeartbeatActor(Actor):
             # A chain that the venue no longer knows is begun anew.
             self._id = ""
             self._may_adopt = True
+
+    def _warn(self, now_ns: Ns) -> None:
+        """Once for each outage."""
+        ack_ns = self.gate.heartbeat_ack_ns
+        overdue = ack_ns > 0 and now_ns - ack_ns > ACK_NS_MAX
+        if overdue and not self._overdue:
+            self.router.send([Fail(reason=f"no heartbeat was accepted for {ACK_NS_MAX // NS_PER_S} s")])
+        self._overdue = overdue
 
     def _report(self, now_ns: Ns) -> None:
         if now_ns < self._report_due_ns:

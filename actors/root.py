@@ -28,6 +28,7 @@ from bot.messages import ChildFailed, Fail, Halt, InjectedFault, Message, NewOrd
 from bot.units import NS_PER_S, Ns
 
 EXECUTOR = "executor"
+HEARTBEAT = "heartbeat"
 LATCH = "latch"
 SHUTDOWN = "shutdown"
 
@@ -317,7 +318,8 @@ class RootActor(Actor):
                     child.state = ChildState.DOWN
                     self._supervisor.forgive(child.spec.name)
             self._gate.open(LATCH)
-            self.directory.tell(EXECUTOR, Resume(by="operator"))
+            for name in {EXECUTOR, HEARTBEAT} & self._children.keys():
+                self.directory.tell(name, Resume(by="operator"))
             logger.info("the halt latch was lifted")
 
     def _shut_down(self, reason: str) -> None:

@@ -42,7 +42,7 @@ from bot.pnl import Pnl
 from bot.ports import Sender
 from bot.quoting.strategy import Strategy
 from bot.settings import Settings
-from bot.state import Latch, RunDir
+from bot.state import Latch, RunDir, read_json
 from bot.status import FEEDS, Status
 from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns
 from bot.venues.binance import BinanceFeed
@@ -82,6 +82,7 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
         **dict.fromkeys(_LIFE, ("executor", "strategy", "market", "settle", "monitor")),
         m.MarketResolved: ("executor",),
         m.StatusReport: ("monitor",),
+        m.Halt: ("root",),
     },
     "heartbeat": {m.Halt: ("root",), m.Fail: ("executor",), m.StatusReport: ("monitor",)},
     "binance": {m.Nudge: ("strategy",), m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
@@ -151,7 +152,16 @@ class Remembering:
 class Bot:
     """One wallet's bot: everything is made here and started by the root; `stop` ends it flat."""
 
-    def __init__(self, *, settings: Settings, access: Access, run_dir: RunDir, state_dir: Path, latch: Latch) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        access: Access,
+        run_dir: RunDir,
+        state_dir: Path,
+        latch: Latch,
+        clean_start: bool = True,
+    ) -> None:
         self.settings = settings
         self.access = access
         self.latch = latch
@@ -174,7 +184,9 @@ class Bot:
             latency=self.latency,
             mailboxes=self._mailboxes,
             strikes=self._strikes,
+            day_file=state_dir / "day_loss",
         )
+        day = read_json(state_dir / "day_loss")
         salt_base = time.time_ns() // 1000 % 2**50  # never one of an earlier run, and still a safe JSON integer
         self.journal = Journal(state_dir / "journal", salt_base=salt_base, started_utc_ns=time.time_ns())
         limits = settings.limits
@@ -188,6 +200,9 @@ class Bot:
             ),
             order_id_of=access.signer.order_id_of,
             salt_base=salt_base,
+            clean_start=clean_start,
+            day_loss=-round(day.get("pnl_usd", 0.0) * USD_ONE),
+            utc_day=day.get("utc_day", 0),
         )
         self.panic = Panic(
             access.api(self.wall.utc),
@@ -314,7 +329,9 @@ class Bot:
         return self._actor(GatewayActor, name, desk=desk)
 
     def _heartbeat(self) -> pykka.ActorRef[Any]:
-        return self._actor(HeartbeatActor, "heartbeat", api=self.access.api(self.wall.utc), gate=self.gate)
+        return self._actor(
+            HeartbeatActor, "heartbeat", api=self.access.api(self.wall.utc), gate=self.gate, silenced=self.panic.overdue
+        )
 
     def _timer(self) -> pykka.ActorRef[Any]:
         schedule = {**PERIODS_NS, "strategy": round(NS_PER_S / self.settings.parameters().hz)}

@@ -24,6 +24,7 @@ BACKOFF_S_MAX = 1.0
 LOOK_S = 0.02
 WARM_EVERY_S = 4.0
 LEFTOVERS_MAX = 100
+OVERDUE_NS: Ns = 5 * NS_PER_S
 
 
 class CancelApi(Protocol):
@@ -181,6 +182,7 @@ class Panic:
         self._asked = 0
         self._done = 0
         self._report: FlatReport | None = None
+        self._busy_since_ns: Ns = 0  # 0: nothing to be done
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="panic", daemon=True)
         self.reasons: list[str] = []  # of the newest requests, for the log
@@ -198,6 +200,7 @@ class Panic:
         """Cancel all, now. Returns a ticket at once."""
         with self._changed:
             self._asked += 1
+            self._busy_since_ns = self._busy_since_ns or self._clock()
             self.reasons = [*self.reasons[-9:], reason]
             self._changed.notify_all()
             return self._asked
@@ -206,6 +209,11 @@ class Panic:
         """The newest report on this request or a later one, verified or not; None while there is none."""
         with self._changed:
             return self._report if self._done >= ticket else None
+
+    def overdue(self) -> bool:
+        """Flat was asked for long ago and is not confirmed: the venue's dead-man switch should fire."""
+        since_ns = self._busy_since_ns
+        return since_ns > 0 and self._clock() - since_ns > OVERDUE_NS
 
     def newest(self) -> FlatReport | None:
         """The report on everything that was asked; None while something is still to be done."""
@@ -265,6 +273,8 @@ class Panic:
                 before = self._report.canceled if self._report is not None and self._done == ticket else 0
                 self._report = replace(report, canceled=before + report.canceled)
                 self._done = ticket
+                if report.verified and self._asked == ticket:
+                    self._busy_since_ns = 0
                 self._changed.notify_all()
 
     def _keep_warm(self) -> None:

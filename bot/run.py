@@ -143,7 +143,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         state_dir = state_home() / f"sim-{access.venue_id}" if options.venue else run_dir.path
     make_private(state_dir)
     lock = WalletLock(state_dir)
-    lock.take(run_dir.path)
+    clean_start = lock.take(run_dir.path)
     stack.callback(lock.release)
     config = str(options.config.absolute()) if options.config else None
     write_json(
@@ -152,10 +152,19 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     if signals.count:
         raise SystemExit(FLAT)
 
-    maker = Bot(settings=settings, access=access, run_dir=run_dir, state_dir=state_dir, latch=Latch(state_dir))
+    maker = Bot(
+        settings=settings,
+        access=access,
+        run_dir=run_dir,
+        state_dir=state_dir,
+        latch=Latch(state_dir),
+        clean_start=clean_start,
+    )
     maker.start()
     stop_reason = _watch(maker, options, signals, run_dir)
     ending = maker.stop(stop_reason, deadline_s=STOP_S_MAX, hurry=lambda: signals.count > 1)
+    if ending.flat_verified:
+        lock.ended_flat()
     summary = {
         **maker.status.record,
         "state": "stopped",

@@ -86,8 +86,11 @@ class WalletLock:
         self.path = directory / "lock"
         self._descriptor = -1
 
-    def take(self, run_dir: Path) -> None:
-        """Raises SettingsError when another process holds it, naming that process and its run."""
+    def take(self, run_dir: Path) -> bool:
+        """True: the last run on this wallet ended flat, or there was none.
+
+        Raises SettingsError when another process holds it, naming that process and its run.
+        """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,14 +101,24 @@ class WalletLock:
                 f"another bot runs on this wallet (pid {holder.get('pid', 'unknown')}, run {holder.get('run_dir', 'unknown')}): "
                 "stop it first, or look at it with `bot status`"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "run_dir": str(run_dir)}), 0)
+        last = read_json(self.path)
         self._descriptor = descriptor
+        self._write({"pid": os.getpid(), "run_dir": str(run_dir)})
+        return not last or last.get("flat") is True
+
+    def ended_flat(self) -> None:
+        """Remembered for the next start; a run that ends otherwise leaves no such word."""
+        self._write({**read_json(self.path), "flat": True})
 
     def release(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _write(self, record: dict[str, Any]) -> None:
+        # In place: replacing the file would leave the lock on the old one.
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, orjson.dumps(record), 0)
 
 
 def held(lock: Path) -> bool:

@@ -39,8 +39,12 @@ class Status:
         latency: Mapping[str, Latency],
         mailboxes: Callable[[Ns], dict[str, dict[str, Any]]],
         strikes: Callable[[str], tuple[float | None, float | None]],
+        day_file: Path | None = None,
     ) -> None:
         self._path = path
+        self._day_file = day_file  # the day's result, which the loss limit must still know after a restart
+        self._day: dict[str, Any] = {}
+        self._alert_seq = 0
         self._fixed = dict(fixed)  # mode, series
         self._started_ns = started_ns
         self._pnl = pnl
@@ -73,9 +77,21 @@ class Status:
         self._pnl.passed(now_ns)
         self.record = self._record(now_ns)
         write_json(self._path, self.record)
+        self._keep()
         if self.record["state"] != self._state:
             self._state = self.record["state"]
             logger.info("state is {} ({})", self._state, "; ".join(self.record["reasons"]) or "no reason given")
+
+    def _keep(self) -> None:
+        """What the executor reported beyond the record: the day's result to its file, new alerts to the log."""
+        executor = self._reports.get("executor", {})
+        if self._day_file is not None and (day := executor.get("day")) and day != self._day:
+            self._day = day
+            write_json(self._day_file, day)
+        for alert in executor.get("alerts", []):
+            if alert["seq"] > self._alert_seq:
+                self._alert_seq = alert["seq"]
+                logger.log("ERROR" if alert["level"] == 1 else "WARNING", "{}", alert["text"])
 
     def market_of(self, symbol: str) -> Market | None:
         return self.markets.get(symbol)

@@ -41,12 +41,12 @@ def scaled(text: str | int | float, scale_digits: int) -> int:
 
 
 def parse_px(text: str | int | float) -> Px:
-    """"0.52" to 5200. Raises ValueError."""
+    """'0.52' to 5200. Raises ValueError."""
     return scaled(text, 4)
 
 
 def parse_qty(text: str | int | float) -> Qty:
-    """"10.5" shares to 10 500 000 micro-shares. Raises ValueError."""
+    """'10.5' shares to 10 500 000 micro-shares. Raises ValueError."""
     return scaled(text, 6)
 
 

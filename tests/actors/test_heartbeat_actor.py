@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from actors.heartbeat import HeartbeatActor
 from actors.router import Directory
 from bot.execution.gate import Gate
-from bot.messages import Halt, Message, Resume, StatusReport, TimerTick
+from bot.messages import Fail, Halt, Message, Resume, StatusReport, TimerTick
 from bot.units import NS_PER_S
 from bot.venues.polymarket_gateway import HeartbeatResult
 
@@ -167,12 +167,27 @@ def test_never_leased_never_beats() -> None:
 def test_silenced_on_purpose_it_lets_the_switch_fire() -> None:
     host = Host()
     host.run(1)
-    host.actor.stop_beating()
+    host.actor.silenced = lambda: True
     host.run(12)
     assert len(host.venue.sent) == 1
-    host.actor.silence.clear()
+    host.actor.silenced = lambda: False
     host.run(1)
     assert len(host.venue.sent) == 2
+
+
+def test_an_outage_is_told_to_the_executor_once_before_the_venue_acts() -> None:
+    host = Host()
+    host.run(1)
+    host.leased = False
+    host.run(6)
+    assert not [message for message in host.sent if isinstance(message, Fail)]
+    host.run(12)
+    assert len([message for message in host.sent if isinstance(message, Fail)]) == 1
+    host.leased = True
+    host.run(1)
+    host.leased = False
+    host.run(10)
+    assert len([message for message in host.sent if isinstance(message, Fail)]) == 2
 
 
 def test_it_reports_age_and_misses() -> None:

@@ -68,6 +68,17 @@ def test_the_held_lock_beats_the_newest_run(tmp_path: Path, monkeypatch: pytest.
     other.release()
 
 
+def test_a_run_that_was_killed_is_remembered_as_not_flat(tmp_path: Path) -> None:
+    lock = WalletLock(tmp_path)
+    assert lock.take(tmp_path)  # there was none before
+    lock.release()  # as the kernel does for a killed process
+    assert not lock.take(tmp_path)
+    lock.ended_flat()
+    lock.release()
+    assert lock.take(tmp_path)
+    lock.release()
+
+
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not a run directory"):
         find_run(tmp_path)

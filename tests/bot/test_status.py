@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_fills_and_settlements_are_kept_for_the_summary(status: Status) -> None:
 
 
 def test_every_view_draws_an_empty_and_a_full_record(status: Status) -> None:
-    console = Console(file=open("/dev/null", "w"), width=100)
+    console = Console(file=StringIO(), width=100)
     plain = PlainView(console=console)
     for _ in range(2):
         console.print(render("t", status.record, list(status.fills)))
