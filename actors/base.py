@@ -95,7 +95,7 @@ class Actor(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> None:
         health = self.health
         health.in_hands = (message,)
-        health.busy_since_ns = self.clock()
+        health.busy_since_ns = health.began_ns = self.clock()
         try:
             if type(message) is InjectedFault:  # isinstance against a Struct is an ABC check, paid by every message
                 self._inject(message)

@@ -214,12 +214,16 @@ class RootActor(Actor):
         def age(since_ns: Ns) -> Ns:
             return now_ns - since_ns if since_ns and trusted else 0
 
+        waiting_ns = health.mailbox.stats(now_ns).waiting_ns if trusted else 0
+        if child.spec.holds_requests:
+            # A venue that lets every request time out is no hang of ours, as long as the next one is begun.
+            waiting_ns = min(waiting_ns, age(health.began_ns))
         return diagnose(
             Facts(
                 failed=health.failed,
                 alive=health.thread is not None and health.thread.is_alive(),
                 busy_ns=age(health.busy_since_ns),
-                waiting_ns=health.mailbox.stats(now_ns).waiting_ns if trusted else 0,
+                waiting_ns=waiting_ns,
                 stamp_ns=age(health.extra_stamp()) if health.extra_stamp is not None else 0,
             ),
             child.spec.hang_ns,

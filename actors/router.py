@@ -26,6 +26,7 @@ class Health:
     mailbox: Mailbox
     thread: threading.Thread | None = None
     busy_since_ns: Ns = 0  # 0: idle
+    began_ns: Ns = 0  # when the newest handler began
     ready: threading.Event = field(default_factory=threading.Event)  # setup is over; `failed` says whether well
     failed: str = ""
     in_hands: tuple[Message, ...] = ()  # what the running (or failed) handler was given or took

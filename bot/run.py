@@ -179,7 +179,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         "reason": ending.reason,
     }
     if access.venue_url:
-        compare_with_ledger(summary, access.venue_url, access.funder)
+        compare_with_ledger(summary, access.venue_url, access.funder, failed=ending.internal_failure)
     summary["exit_code"] = exit_code(
         ending.flat_verified, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])
     )
@@ -253,8 +253,11 @@ def _view(options: StartOptions, run_dir: RunDir) -> Iterator[Any]:
         yield shown
 
 
-def compare_with_ledger(summary: dict[str, Any], venue_url: str, owner: str) -> None:
-    """The embedded venue's truth beside ours: orders that rest, cash and positions; a difference is a violation."""
+def compare_with_ledger(summary: dict[str, Any], venue_url: str, owner: str, *, failed: bool = False) -> None:
+    """The embedded venue's truth beside ours: orders that rest, cash and positions; a difference is a violation.
+
+    After an internal failure (`failed`) our view stopped before the end, so only resting orders are held against it.
+    """
     ledger = ledger_of(venue_url, owner)
     if ledger is None:
         return
@@ -265,6 +268,8 @@ def compare_with_ledger(summary: dict[str, Any], venue_url: str, owner: str) -> 
     summary["venue_ledger"] = {"cash_usd": ledger["cash_usd"], "positions": held}
     if resting:
         _violate(summary, "I2", f"{len(resting)} of our orders rest at the venue")
+    if failed:
+        return
     if held != ours:
         _violate(summary, "I3", f"positions differ from the venue's ledger: ours {ours}, theirs {held}")
     cash = summary.get("cash_usd")

@@ -385,6 +385,21 @@ def test_a_gateway_may_take_longer_than_the_others() -> None:
     rig.close()
 
 
+def test_a_gateway_that_works_through_requests_that_time_out_is_no_hang() -> None:
+    rig = Rig().up()
+    orders = rig.child("orders")
+    rig.directory.tell("orders", WAIT)
+    assert orders.entered.wait(FOREVER_S)
+    rig.directory.tell("orders", cancel("waits behind them"))
+    for _ in range(4):
+        rig.after(3.0)
+        orders.health.busy_since_ns = orders.health.began_ns = rig.now_ns  # the next request begins
+    assert rig.log == []
+    rig.after(3.7)
+    assert rig.log[:2] == [("shut", "root"), "panic"]
+    rig.close()
+
+
 def test_a_thread_a_child_owns_that_gives_no_sign_is_a_failure() -> None:
     rig = Rig().up()
     stamp_ns = rig.now_ns
