@@ -168,6 +168,8 @@ def check_live(settings: Settings, raw: dict[str, Any]) -> None:
         raise SettingsError(
             "live mode needs [wallet] address and key_file (a file of mode 0600, or keyring:SERVICE/USER)"
         )
+    if unreal := [name for name in settings.run.series if name.endswith("-1m")]:
+        raise SettingsError(f"{', '.join(unreal)} exists only on the embedded venue: name a series of 5m or longer")
     worst = settings.limits.loss_max_day + settings.limits.loss_max_mkt
     if worst > LIVE_LOSS_USD_MAX:
         raise SettingsError(

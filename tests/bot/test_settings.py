@@ -58,6 +58,12 @@ def test_live_needs_every_limit_written_down() -> None:
         check_live(validated(raw, "f"), raw)
 
 
+def test_live_refuses_a_series_that_only_the_embedded_venue_has() -> None:
+    raw = {**LIVE, "run": {"series": ["btc-updown-1m"]}}
+    with pytest.raises(SettingsError, match="only on the embedded venue"):
+        check_live(validated(raw, "f"), raw)
+
+
 def test_live_is_held_on_the_leash() -> None:
     check_live(validated(LIVE, "f"), LIVE)
     more = {**LIVE, "limits": {**LIVE["limits"], "loss_max_day": 21}}
