@@ -20,7 +20,7 @@ from loguru import logger
 
 from bot import logs
 from bot.embedded import EmbeddedVenue, ask_info, ledger_of
-from bot.errors import SettingsError
+from bot.errors import SettingsError, VenueRefused, VenueUnavailable
 from bot.settings import Settings, check_live, load, validated
 from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, write_json
 
@@ -134,7 +134,10 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     from bot.access import from_info, from_settings
     from bot.app import Bot
 
-    access = from_info(info) if mode == "sim" else from_settings(settings)
+    try:
+        access = from_info(info) if mode == "sim" else from_settings(settings)
+    except (VenueRefused, VenueUnavailable) as error:
+        raise SettingsError(f"{settings.venue.rest_url}: {error}") from None
     log = logs.start(run_dir.log, access.secrets, debug=options.debug)
     stack.callback(log.close)
     if mode == "live":
@@ -145,6 +148,11 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     lock = WalletLock(state_dir)
     clean_start = lock.take(run_dir.path)
     stack.callback(lock.release)
+    read = access.api().open_orders(time.monotonic_ns())
+    if not read.known:
+        raise SettingsError(
+            f"{access.endpoints.rest_url} does not answer this wallet: {read.text}; nothing was started"
+        )
     config = str(options.config.absolute()) if options.config else None
     write_json(
         run_dir.card, {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)}

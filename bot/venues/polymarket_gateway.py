@@ -6,6 +6,7 @@ and reads, which may be repeated, get a second try on a fresh connection while t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -387,6 +388,7 @@ def derive_credentials(rest_url: str, private_key: str, chain_id: int, signature
     from py_clob_client_v2.client import ClobClient  # 0.9 s and 40 MB: loaded only where a live wallet needs it
     from py_clob_client_v2.exceptions import PolyApiException
 
+    logging.getLogger("py_clob_client_v2").setLevel(logging.CRITICAL)  # its failures come back as one line of ours
     client = ClobClient(rest_url, chain_id, key=private_key, signature_type=signature_type, funder=funder or None)
     try:
         made = client.create_or_derive_api_key()

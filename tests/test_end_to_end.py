@@ -1,0 +1,233 @@
+"""The whole over loopback: a real `bot start` process on a real venue, stopped, killed, halted and broken from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import requests
+
+from bot.sim.server import VenueOptions, VenueThread
+from bot.state import read_json
+
+SERIES = "btc-updown-5m"
+PAUSE = threading.Event()  # never set: what a poll waits on between two looks
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """The first true value of the condition, looked at often; fails after the time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        PAUSE.wait(0.02)
+    pytest.fail(f"not within {seconds:g} s: {what}")
+
+
+class Maker:
+    """A bot process and what can be seen of it from outside."""
+
+    def __init__(self, venue: VenueThread, home: Path, *options: str) -> None:
+        self.info = venue.info
+        self.home = home
+        self.run_dir = home / f"run-{len(list(home.glob('run-*')))}"
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(home / "state")}
+        self.process = self.command(
+            "start", "--venue", self.info["url"], "--series", SERIES, "--run-dir", str(self.run_dir), "--json", *options
+        )
+
+    def command(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bot.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def answer(self, *words: str) -> tuple[int, str, str]:
+        process = self.command(*words)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out.decode(), err.decode()
+
+    def status(self) -> dict[str, Any]:
+        return read_json(self.run_dir / "status.json")
+
+    def resting(self) -> list[str]:
+        ledger = requests.get(self.info["url"] + "/control/ledger", timeout=5).json()
+        return [order["id"] for order in ledger[self.info["address"].lower()]["orders"] if order["status"] == "LIVE"]
+
+    def quoting(self, seconds: float = 30.0) -> None:
+        until(lambda: self.status().get("state") == "quoting" and self.resting(), seconds, f"quoting: {self.status()}")
+
+    def end(self, how: int = signal.SIGINT) -> tuple[int, dict[str, Any]]:
+        self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=20)
+        assert out, err.decode()
+        return self.process.returncode, orjson.loads(out)
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[VenueThread]:
+    with VenueThread(VenueOptions(seed=7, series=(SERIES,))) as venue:
+        yield venue
+
+
+@pytest.fixture
+def makers(tmp_path: Path) -> Iterator[Callable[..., Maker]]:
+    made: list[Maker] = []
+
+    def make(venue: VenueThread, *options: str) -> Maker:
+        made.append(Maker(venue, tmp_path, *options))
+        return made[-1]
+
+    yield make
+    for maker in made:
+        maker.process.kill()
+        maker.process.wait()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_flat_with_a_summary_that_agrees_with_the_venue(
+    venue: VenueThread, makers: Callable[..., Maker], how: int
+) -> None:
+    maker = makers(venue)
+    maker.quoting()
+    code, summary = maker.end(how)
+    assert code == 0 and summary["exit_code"] == 0
+    assert maker.resting() == []
+    assert summary["flat_verified"] and summary["open_orders_at_exit"] == summary["venue_orders_at_exit"] == 0
+    assert summary["violations"] == [] and summary["user_events"]["lost"] == 0 and summary["orders"]["unknown"] == 0
+    assert summary["orders"]["placed"] > 0
+    assert not (maker.run_dir / "control.sock").exists()
+
+
+def test_after_a_kill_the_venue_empties_itself_and_the_next_start_comes_up_clean(
+    venue: VenueThread, makers: Callable[..., Maker]
+) -> None:
+    first = makers(venue)
+    first.quoting()
+    first.process.kill()
+    first.process.wait()
+    until(lambda: not first.resting(), 15, "the dead-man switch fires")
+    second = makers(venue)
+    second.quoting(40)
+    code, summary = second.end()
+    assert code == 0 and summary["violations"] == []
+
+
+def test_an_operator_halts_cancels_and_resumes_from_outside(venue: VenueThread, makers: Callable[..., Maker]) -> None:
+    maker = makers(venue)
+    maker.quoting()
+    run = ("--run-dir", str(maker.run_dir))
+    code, _, text = maker.answer(
+        "start", "--venue", maker.info["url"], "--series", SERIES, "--run-dir", f"{maker.home}/2"
+    )
+    assert code == 2 and "another bot runs on this wallet" in text and text.count("\n") == 1
+    assert maker.answer("status", *run)[0] == 0
+    code, text, _ = maker.answer("cancel-all", *run)
+    assert code == 0 and "verified flat" in text
+    assert maker.resting() == []
+    until(lambda: maker.status()["state"] == "halted", 5, "halted")
+    assert maker.answer("status", *run)[0] == 3
+    assert maker.resting() == []
+    until(lambda: maker.answer("resume", *run)[0] == 0, 10, "resumed")
+    maker.quoting()
+    maker.process.send_signal(signal.SIGSTOP)
+    code, text, _ = maker.answer("cancel-all", *run)
+    assert code == 0 and maker.resting() == []
+    maker.process.send_signal(signal.SIGCONT)
+    until(lambda: maker.status()["state"] == "halted", 10, "halted by the latch file")
+    assert maker.resting() == []
+    code, summary = maker.end()
+    assert code == 75 and summary["violations"] == []
+    assert maker.answer("resume", *run)[0] == 4
+    code, text, _ = maker.answer("cancel-all", *run)
+    assert code == 0 and "halted" not in text
+    assert maker.answer("status", *run)[0] == 4
+
+
+def test_a_broken_actor_comes_back_and_a_broken_executor_ends_the_run_flat(
+    venue: VenueThread, makers: Callable[..., Maker]
+) -> None:
+    maker = makers(venue)
+    maker.quoting()
+    for actor in ("strategy", "executor"):
+        log = requests.get(venue.info["url"] + "/control/log", timeout=5).json()
+        injected_ns = time.monotonic_ns()
+        fault = {"id": "T01", "actor": actor}
+        assert requests.post(venue.info["url"] + "/control/faults", json=fault, timeout=5).status_code == 200
+
+        def cancels(after: int = log[-1]["seq"]) -> list[dict[str, Any]]:
+            rows = requests.get(venue.info["url"] + "/control/log", params={"after": after}, timeout=5).json()
+            return [row for row in rows if row["path"] == "/cancel-all" and row["monotonic_ns"] > injected_ns]
+
+        until(cancels, 5, f"cancel-all after {actor} broke")
+        if actor == "strategy":
+            until(lambda: maker.status()["state"] != "quoting", 5, "it stops quoting")
+            maker.quoting(40)
+    out, err = maker.process.communicate(timeout=20)
+    assert maker.process.returncode == 70, err.decode()
+    assert orjson.loads(out)["flat_verified"] and maker.resting() == []
+
+
+def test_a_cut_of_all_sockets_is_survived_without_a_lost_fill(venue: VenueThread, makers: Callable[..., Maker]) -> None:
+    maker = makers(venue)
+    maker.quoting()
+    requests.post(venue.info["url"] + "/control/faults", json={"id": "W09", "duration_s": 2}, timeout=5)
+    until(lambda: maker.status()["state"] != "quoting", 5, "it stops quoting")
+    maker.quoting(40)
+    code, summary = maker.end()
+    assert code == 0 and summary["violations"] == []
+
+
+@pytest.mark.parametrize("protocol", [1, 3])
+def test_it_quotes_on_markets_of_the_other_generations(makers: Callable[..., Maker], protocol: int) -> None:
+    with VenueThread(VenueOptions(seed=7, series=(SERIES,), protocol=protocol)) as venue:
+        maker = makers(venue)
+        maker.quoting()
+        code, summary = maker.end()
+        assert code == 0 and summary["orders"]["rejected"] == 0 and summary["violations"] == []
+
+
+def test_live_mode_runs_the_same_way_on_whatever_hosts_the_settings_name(
+    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
+) -> None:
+    """The real hosts are out of reach here; everything between the settings and the sockets is not."""
+    info = venue.info
+    key = tmp_path / "key"
+    key.write_text(info["private_key"])
+    key.chmod(0o600)
+    urls = ("rest_url", "gamma_url", "data_url", "market_ws_url", "user_ws_url", "settlement_ws_url")
+    lines = [
+        "[wallet]", f'address = "{info["address"]}"', f'key_file = "{key}"',
+        "[venue]", *(f'{name} = "{info[name]}"' for name in urls),
+        "[binance]", f'ws_url = "{info["binance_ws_url"]}"', f'rest_url = "{info["binance_rest_url"]}"',
+        "[limits]", "q_max = 20", "order_size_max = 10", "loss_max_mkt = 5", "loss_max_day = 20", "capital_max = 50",
+    ]  # fmt: skip
+    config = tmp_path / "bot.toml"
+    config.write_text("\n".join(lines))
+    maker = makers(venue, "--help")  # for its environment only
+    maker.process.communicate(timeout=20)
+    refused = maker.answer("start", "--mode", "live", "--config", str(config))
+    assert refused[0] == 2 and "not confirmed" in refused[2]
+    maker.process = maker.command(
+        "start", "--mode", "live", "--config", str(config), "--yes", "--json", "--run-dir", str(maker.run_dir)
+    )
+    maker.quoting()
+    code, summary = maker.end()
+    assert code == 0 and summary["mode"] == "live" and summary["flat_verified"]
+    assert summary["risk"]["q_max"]["max"] == 20
+    secret = info["private_key"].removeprefix("0x")
+    for path in maker.run_dir.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
