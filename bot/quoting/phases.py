@@ -16,12 +16,12 @@ from bot.units import NS_PER_S, Ns
 
 
 class Phase(enum.StrEnum):
-    PRE = "pre"
-    OPEN_WAIT = "open_wait"
-    LIVE = "live"
-    CLOSE = "close"
-    STOP = "stop"
-    SETTLE = "settle"
+    PRE = "PRE"
+    OPEN_WAIT = "OPEN_WAIT"
+    LIVE = "LIVE"
+    CLOSE = "CLOSE"
+    STOP = "STOP"
+    SETTLE = "SETTLE"
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,6 +59,7 @@ class Series:
         grid_ms = self.duration_ms if aligned else 1000
         self.next_start_ms = (start_ms if aligned else start_ms - 5_000) // grid_ms * grid_ms
         self.lives: list[Life] = []
+        self.listed = 0
 
 
 class World:
@@ -221,6 +222,7 @@ class World:
         one.next_start_ms += max(missed, 0) * one.duration_ms
         while one.next_start_ms <= self.now_ms + self.parameters.listed_ahead * one.duration_ms:
             market = self._market(one, one.next_start_ms)
+            one.listed += 1
             one.next_start_ms += one.duration_ms
             self.exchange.list_market(market, self.now_ms)
             self.exchange.split("noise-1", market.condition_id, NOISE_SETS)
@@ -245,6 +247,7 @@ class World:
             version=self.protocol,
             rule=Rule.TWAP,
             window_s=one.window_s,
+            number=one.listed,
             start_ms=start_ms,
             end_ms=start_ms + one.duration_ms,
             listed_ms=self.now_ms,

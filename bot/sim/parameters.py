@@ -68,6 +68,7 @@ class WorldParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     noise_persistence_s: float = 10.0
     noise_sells: float = 0.3  # share of noise orders that sell the token they hold
     sweep_share: float = 0.1
+    sweep_share_1m: float = 0.35  # so that whoever tries things out for a minute or two sees fills on both sides
     sweep_factor: tuple[float, float] = (10.0, 40.0)
     sweep_tolerance_ticks: int = 6
     # A step this late is not replayed but jumped over.

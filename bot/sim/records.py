@@ -29,6 +29,7 @@ class SimMarket(msgspec.Struct, kw_only=True):
     version: int
     rule: Rule
     window_s: int
+    number: int = 0  # of the window in its series, from 0: what its participants are seeded by
     start_ms: int
     end_ms: int
     listed_ms: int

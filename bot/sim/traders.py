@@ -90,7 +90,7 @@ class Maker:
         self._market = market
         self._crowd = crowd
         self._parameters = parameters
-        self._rng = random.Random(f"{seed}:{name}:{market.slug}")
+        self._rng = random.Random(f"{seed}:{name}:{market.series}:{market.number}")
         short = market.series.endswith("-1m")
         self._scale = parameters.depth_1m if short else 1.0
         self._shy_move = parameters.maker_shy_move_1m if short else parameters.maker_shy_move
@@ -205,7 +205,7 @@ class Noise:
         self._market = market
         self._crowd = crowd
         self._parameters = parameters
-        self._rng = random.Random(f"{seed}:noise:{market.slug}")
+        self._rng = random.Random(f"{seed}:noise:{market.series}:{market.number}")
         self._lean = Side.BUY
         self._lean_until_ms = 0
         self.restart(now_ms)
@@ -226,7 +226,7 @@ class Noise:
         leaning = rng.random() < 0.5 + parameters.noise_persistence / 2
         other = Side.SELL if self._lean is Side.BUY else Side.BUY
         side = self._lean if leaning else other
-        sweep = rng.random() < parameters.sweep_share
+        sweep = rng.random() < (parameters.sweep_share_1m if market.series.endswith("-1m") else parameters.sweep_share)
         shares = rng.expovariate(1.0 / parameters.noise_size) * (
             rng.uniform(*parameters.sweep_factor) if sweep else 1.0
         )
