@@ -223,7 +223,7 @@ def test_the_strike_is_the_streams_first_value_at_the_start() -> None:
     assert status["strike"] == pytest.approx(sum(held) / 60 * math.exp(BASIS), rel=1e-9)
     assert status["settle_lag_s"] == LAG
     assert status["basis"] == pytest.approx(BASIS, abs=1e-6)
-    assert status["phase"] == "live"
+    assert status["phase"] == "LIVE"
 
 
 def test_until_the_strike_came_nothing_is_quoted() -> None:
@@ -282,7 +282,7 @@ def test_near_the_end_only_the_position_is_reduced_and_then_nothing() -> None:
     assert intent.offer_size <= 40 * QTY_ONE
     stopped = last(scene.run(256))
     assert stopped.quote_mode is QuoteMode.NO_QUOTE
-    assert scene.status()["phase"] == "stop"
+    assert scene.status()["phase"] == "STOP"
 
 
 def test_the_next_window_is_quoted_after_this_one() -> None:
