@@ -168,9 +168,9 @@ def test_a_broken_actor_comes_back_and_a_broken_executor_ends_the_run_flat(
         fault = {"id": "T01", "actor": actor}
         assert requests.post(venue.info["url"] + "/control/faults", json=fault, timeout=5).status_code == 200
 
-        def cancels(after: int = log[-1]["seq"]) -> list[dict[str, Any]]:
+        def cancels(after: int = log[-1]["seq"], since_ns: int = injected_ns) -> list[dict[str, Any]]:
             rows = requests.get(venue.info["url"] + "/control/log", params={"after": after}, timeout=5).json()
-            return [row for row in rows if row["path"] == "/cancel-all" and row["monotonic_ns"] > injected_ns]
+            return [row for row in rows if row["path"] == "/cancel-all" and row["monotonic_ns"] > since_ns]
 
         until(cancels, 5, f"cancel-all after {actor} broke")
         if actor == "strategy":

@@ -71,7 +71,10 @@ class StreamClient:
     async def run(self, request: web.Request, heard: Callable[[str], Awaitable[None] | None]) -> web.WebSocketResponse:
         """Serve the connection until either side ends it; `heard` gets each text frame."""
         self._request = request
-        await self.socket.prepare(request)
+        try:
+            await self.socket.prepare(request)
+        except ConnectionResetError:
+            return self.socket  # gone before the handshake was answered
         tasks = [asyncio.create_task(self._write())]
         if self._ping_every_s is not None:
             tasks.append(asyncio.create_task(self._ping(self._ping_every_s)))

@@ -42,7 +42,7 @@ def status(tmp_path: Path) -> Status:
             latency={name: Latency() for name in NAMES},
             mailboxes=lambda _: {"executor": {"depth": 0}},
             strikes=lambda _: (100.0, 101.0),
-        )  # fmt: skip
+        )
     )
     return made[0]
 
