@@ -65,10 +65,6 @@ class Signals:
         self.seen.set()
 
 
-class StoppedEarly(Exception):
-    """A signal came before anything could rest at the venue."""
-
-
 def settings_of(options: StartOptions) -> tuple[Settings, dict[str, Any]]:
     """The file's settings with the command line's words over them. Raises SettingsError."""
     settings, raw = load(options.config)

@@ -24,11 +24,9 @@ _NOT_SHOWN = (OrderState.CREATED, OrderState.PENDING_NEW)
 
 
 def outward(reservation: float, delta_bid: float, delta_ask: float, tick: Px) -> tuple[int, int]:
-    """Bid and ask in ticks, rounded away from the reservation price; a side off the grid's end is 0 (none)."""
+    """Bid and ask in ticks, rounded away from the reservation price; they may lie off the grid's ends."""
     tick_e6 = tick * 100
-    bid = round((reservation - delta_bid) * 1e6) // tick_e6
-    ask = -(-round((reservation + delta_ask) * 1e6) // tick_e6)
-    return bounded(bid, ask, tick)
+    return round((reservation - delta_bid) * 1e6) // tick_e6, -(-round((reservation + delta_ask) * 1e6) // tick_e6)
 
 
 def bounded(bid: int, ask: int, tick: Px) -> tuple[int, int]:
@@ -74,9 +72,7 @@ def prices(
     q: float,
 ) -> tuple[Px, Px]:
     """Bid and ask in Px, 0 for none."""
-    tick_e6 = tick * 100
-    bid = round((reservation - delta_bid) * 1e6) // tick_e6
-    ask = -(-round((reservation + delta_ask) * 1e6) // tick_e6)
+    bid, ask = outward(reservation, delta_bid, delta_ask, tick)
     bid, ask = clamp(bid, ask, best_bid, best_ask, tick, ticks_of(parameters.improve, tick))
     bid, ask = bounded(bid, ask, tick)
     return uncrossed(bid * tick, ask * tick, q)

@@ -9,7 +9,10 @@ from bot.units import Ns
 
 
 class Conversation:
-    """A bot.ports.FeedProtocol with a voice of its own: what is put in `outbox` is sent after the current frame.
+    """One stream's side of the conversation: `decode` updates caches and says what must be told to actors.
+
+    What is put in `outbox` is sent after the current frame. `decode` raises FrameError for bytes that cannot be read at
+    all, and `stale` says why a connection should be renewed although frames arrive.
 
     All methods are called by the Reader's thread, except `bootstrap`, during which the Reader calls nothing else that
     touches what `bootstrap` touches.

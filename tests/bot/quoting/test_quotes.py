@@ -13,6 +13,7 @@ from bot.quoting.quotes import (
     NO_LEG,
     Account,
     Leg,
+    bounded,
     clamp,
     leg,
     others_best,
@@ -68,7 +69,7 @@ def test_quotes_match_the_table(
     ],
 )
 def test_rounding_is_outward_on_every_grid(r: float, delta: float, tick: int, expected: tuple[int, int]) -> None:
-    assert outward(r, delta, delta, tick) == expected
+    assert bounded(*outward(r, delta, delta, tick), tick) == expected
 
 
 def test_clamps_neither_cross_nor_improve_needlessly() -> None:
