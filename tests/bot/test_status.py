@@ -92,6 +92,17 @@ def test_an_event_counts_as_lost_only_when_it_had_time_to_arrive(status: Status)
     assert status.record["user_events"]["lost"] == 0
 
 
+def test_a_restarted_user_feed_and_its_quarantine_are_counted_over_the_whole_run(status: Status) -> None:
+    status.observe(report("feed:user", received=5, quarantined=1), 0)
+    status.publish(0, 0)
+    status.observe(report("feed:user", received=2, quarantined=0), 0)
+    status.observe(report("executor", user_events={"handled": 6, "duplicates": 0, "quarantined": 0}), 0)
+    for second in (1, 2):
+        status.publish(second * NS_PER_S, 0)
+    events = status.record["user_events"]
+    assert events == {"received": 7, "handled": 6, "duplicates": 0, "quarantined": 1, "lost": 0}
+
+
 def test_fills_and_settlements_are_kept_for_the_summary(status: Status) -> None:
     status.observe(MarketListed(market=MARKET), 0)
     status.observe(a_fill(), 0)
