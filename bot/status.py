@@ -15,6 +15,7 @@ from typing import Any
 
 from loguru import logger
 
+from bot.caches import BookView
 from bot.latency import Latency
 from bot.market import Market
 from bot.messages import Fill, MarketListed, Message, Settled, StatusReport
@@ -176,6 +177,10 @@ class Status:
             "lost": lost,
         }
 
+    def _queue_ahead(self, symbol: str, row: Mapping[str, Any]) -> float | None:
+        market, cache = self.markets.get(symbol), self._pnl.books.get(symbol)
+        return None if market is None or cache is None else queue_ahead(cache.latest, market, row)
+
     def _over_restarts(self, name: str, feed: Mapping[str, Any]) -> int:
         """A counter of the user feed over the whole run: a restarted feed begins again at zero."""
         now = int(feed.get(name, 0))
@@ -209,9 +214,21 @@ class Status:
                 "bid": ours.get("bid"),
                 "ask": ours.get("ask"),
                 "position": ours.get("position", {"up": 0, "down": 0, "net": 0}),
-                "working": ours.get("working", []),
+                "working": [{**row, "queue_ahead": self._queue_ahead(symbol, row)} for row in ours.get("working", [])],
             }
         return rows
+
+
+def queue_ahead(view: BookView | None, market: Market, row: Mapping[str, Any]) -> float | None:
+    """Shares of others shown at an order's price now: at most this many are before it. None: not in sight."""
+    if view is None:
+        return None
+    up = row["asset_id"] == market.up_token
+    bid = (row["side"] == "BUY") == up
+    px = round(row["px"] * PX_ONE)
+    levels = dict(view.bids if bid else view.asks)
+    shown = levels.get(px if up else PX_ONE - px)
+    return None if shown is None else max(0.0, round(shares(shown) - row["leaves_qty"], 6))
 
 
 def process_figures() -> dict[str, float | int]:

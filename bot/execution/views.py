@@ -80,6 +80,7 @@ def _market(books: Books, desk: Desk) -> dict[str, Any]:
         {
             "cl_ord_id": order.cl_ord_id,
             "order_id": order.order_id,
+            "asset_id": order.asset_id,
             "side": order.side.value,
             "px": order.px / PX_ONE,
             "leaves_qty": order.leaves_qty / QTY_ONE,

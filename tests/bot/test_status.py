@@ -10,11 +10,12 @@ import orjson
 import pytest
 from rich.console import Console
 
+from bot.caches import BookView
 from bot.latency import NAMES, Latency
 from bot.market import Market, Rule
 from bot.messages import Fill, MarketListed, Settled, Side, StatusReport
 from bot.pnl import Pnl
-from bot.status import Status
+from bot.status import Status, queue_ahead
 from bot.units import NS_PER_S
 from bot.view import PlainView, plain_line, render, summary_lines
 
@@ -112,6 +113,19 @@ def test_fills_and_settlements_are_kept_for_the_summary(status: Status) -> None:
     assert status.record["fills"] == {"buy": 1, "sell": 1}
     assert status.fills[1]["route"] == "SELL Down"
     assert status.settled[0]["strike"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("asset_id", "side", "px", "expected"),
+    [("1", "BUY", 0.49, 30.0), ("2", "SELL", 0.51, 30.0), ("1", "SELL", 0.52, 0.0), ("1", "BUY", 0.40, None)],
+)
+def test_the_queue_ahead_is_what_others_show_at_the_price(
+    asset_id: str, side: str, px: float, expected: float | None
+) -> None:
+    view = BookView(bids=((4900, 50_000_000),), asks=((5200, 20_000_000),), tick=100, recv_ns=0, changed_ns=0)
+    row = {"asset_id": asset_id, "side": side, "px": px, "leaves_qty": 20.0}
+    assert queue_ahead(view, MARKET, row) == expected
+    assert queue_ahead(None, MARKET, row) is None
 
 
 def test_every_view_draws_an_empty_and_a_full_record(status: Status) -> None:
