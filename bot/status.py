@@ -82,7 +82,7 @@ class Status:
         self._keep()
         if self.record["state"] != self._state:
             self._state = self.record["state"]
-            logger.info("state is {} ({})", self._state, "; ".join(self.record["reasons"]) or "no reason given")
+            logger.info("state is {}", ": ".join([self._state, *self.record["reasons"][:3]]))
 
     def _keep(self) -> None:
         """What the executor reported beyond the record: the day's result to its file, new alerts to the log."""
