@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for top in ("bot", "actors", "ops") for path in (ROOT / top).rglob("*.py"))
 VOCABULARY = {"bot.messages", "bot.units", "bot.errors", "bot.ports", "bot.market"}
 PURE_VIEWS = {"bot.book", "bot.caches"}
-NETWORK = {"websocket", "requests", "urllib3", "orjson", "coincurve", "Crypto", "sha3", "certifi", "msgspec", "loguru"}
+NETWORK = {"websocket", "requests", "urllib3", "orjson", "coincurve", "Crypto", "certifi", "msgspec", "loguru"}
 
 # What each part may import beyond the standard library and itself.
 ALLOWED: dict[str, set[str]] = {

@@ -12,20 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from coincurve import PrivateKey
+from Crypto.Hash import keccak as _keccak
 
 from bot.messages import NewOrder, Side
 
-try:  # a third of the time of pycryptodome's, where it is installed
-    from sha3 import keccak_256 as _sha3_keccak  # type: ignore[import-untyped]
-except ImportError:
-    _sha3_keccak = None
-    from Crypto.Hash import keccak as _crypto_keccak
-
 
 def keccak(data: bytes) -> bytes:
-    if _sha3_keccak is not None:
-        return bytes(_sha3_keccak(data).digest())
-    return _crypto_keccak.new(digest_bits=256, data=data).digest()
+    return _keccak.new(digest_bits=256, data=data).digest()
 
 
 ZERO_WORD = bytes(32)
