@@ -23,7 +23,6 @@ from py_order_utils.signer import Signer as StockSignerV1
 
 from bot.messages import NewOrder, Side
 from bot.units import TICKS
-from bot.venues import signing
 from bot.venues.signing import Credentials, Signer, batch_body, checksum_address, hmac_headers, hmac_signature
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -234,15 +233,6 @@ def test_a_deposit_wallet_refuses_an_order_that_is_not_its_ids() -> None:
     signer = Signer(KEY, chain_id=137, funder=FUNDER, signature_type=3)
     with pytest.raises(AssertionError):
         signer.sign(order(order_id="0x" + "11" * 32))
-
-
-def test_both_keccaks_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from Crypto.Hash import keccak as pycryptodome
-
-    expected = signing.keccak(b"abc")
-    monkeypatch.setattr(signing, "_sha3_keccak", None)
-    monkeypatch.setattr(signing, "_crypto_keccak", pycryptodome, raising=False)
-    assert signing.keccak(b"abc") == expected
 
 
 @pytest.mark.parametrize("text", ["", "0x12", "0x" + "zz" * 20])
