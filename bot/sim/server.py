@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -30,12 +31,14 @@ from bot.sim.clob_account import AccountRoutes
 from bot.sim.clob_public import PublicRoutes
 from bot.sim.clob_rest import OrderRoutes
 from bot.sim.clob_streams import MarketStream
-from bot.sim.control_api import ControlRoutes, Faults
+from bot.sim.control_api import ControlRoutes
 from bot.sim.exchange import Exchange
+from bot.sim.faults import Fault, Faults
 from bot.sim.gamma import GammaRoutes
 from bot.sim.http import LOGGED, Refusal, refused
 from bot.sim.live_stream import LiveStream
 from bot.sim.market import World, WorldParameters
+from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
@@ -63,6 +66,7 @@ class VenueOptions(msgspec.Struct, kw_only=True):
     parameters: WorldParameters = WorldParameters()
     signature_type: int = 0
     enforce_rates: bool = False  # refuse what is over the trading budget with 429
+    faults: tuple[Fault, ...] = ()
     log: Callable[[str], None] | None = None  # gets one line for each thing worth a line
 
 
@@ -79,7 +83,8 @@ class Server:
         self.seed = options.seed if options.seed is not None else kept.get("seed", secrets.randbelow(2**31))
         self._key_seed = self.seed if key_seed is None else key_seed
         accounts = Accounts(self._key_seed)
-        self.venue = Venue(Exchange(), accounts, options.protocol, enforce_rates=options.enforce_rates)
+        faults = Faults(self.seed, options.faults)
+        self.venue = Venue(Exchange(), accounts, options.protocol, options.enforce_rates, faults)
         self.venue_id = kept.get("venue_id") or str(uuid.uuid4())
         self.private_key = accounts.private_key()
         self.address = state.wallet_address(self.private_key)
@@ -97,7 +102,8 @@ class Server:
     def _build(self) -> None:
         venue = self.venue
         assets = dict.fromkeys(name.split("-")[0] for name in self.options.series)
-        self.faults = Faults(venue)
+        self.outage = Outage()
+        venue.faults.on("W09", self.outage.cut)
         self._market, self._user = MarketStream(venue), UserStream(venue)
         self._live = LiveStream(venue)
         self._binance = BinanceApi(venue, [asset.upper() + "USDT" for asset in assets])
@@ -111,7 +117,7 @@ class Server:
             OrderRoutes(venue).routes(),
             gamma.routes("/gamma", "/data-api"),
             self._binance.routes("/binance"),
-            ControlRoutes(venue, self.faults).routes(),
+            ControlRoutes(venue).routes(),
             [
                 web.get("/ws/market", self._market.connect),
                 web.get("/ws/user", self._user.connect),
@@ -124,7 +130,7 @@ class Server:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:  # every request passes here
-        if not self.faults.admit(request):
+        if not self.outage.admit(request):
             return web.Response(status=503)
         row = None
         if not request.path.startswith(BESIDE_CLOB):
@@ -158,7 +164,7 @@ class Server:
                 reason = error.strerror or error
                 raise SettingsError(f"cannot listen on {HOST} port {self.options.port}: {reason}") from error
             assert runner.server is not None
-            self.faults.connections = lambda: runner.server.connections if runner.server is not None else ()
+            self.outage.connections = lambda: runner.server.connections if runner.server is not None else ()
             port = runner.addresses[0][1]
             self._start_world()
             self.venue.info = self._info(port)
@@ -172,13 +178,13 @@ class Server:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             self.save()
-            for connection in self.faults.connections():
+            for connection in self.outage.connections():
                 if connection.transport is not None:
                     connection.transport.abort()  # whoever still listens would hold up the end
             await runner.cleanup()
 
     def _start_world(self) -> None:
-        """As late as can be, since the first window's start is counted from here."""
+        """As late as can be, since the first window's start is counted from here, and so are the faults."""
         self.venue.world = World(
             self.venue.exchange,
             seed=self.seed,
@@ -191,6 +197,7 @@ class Server:
         for market in self.venue.exchange.markets.values():
             self._live.offer(market.asset, market.window_s)
         self.venue.tell()
+        self.venue.started_ns = time.monotonic_ns()
 
     async def _run(self) -> None:
         """Catch up with the clock, send what happened, sleep. A failure here ends the venue: half a venue misleads."""
@@ -203,6 +210,7 @@ class Server:
                 else:
                     self._live.hear(event)
             self.venue.step(now_ms)
+            self.venue.faults.advance(self.venue.age_s())
             self._binance.tick(now_ms)
             await asyncio.sleep(STEP_S)
 

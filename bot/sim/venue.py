@@ -16,6 +16,7 @@ import msgspec
 from bot.sim import records as rec
 from bot.sim.accounts import Accounts
 from bot.sim.exchange import Exchange
+from bot.sim.faults import Fault, Faults
 from bot.sim.rates import Rates
 from bot.sim.render import Books
 from bot.units import USD_ONE, Qty, Usd, shares, usd
@@ -46,7 +47,14 @@ def wall_ms() -> int:
 class Venue:
     """The shared state. Everything runs on one event loop, so nothing here is locked."""
 
-    def __init__(self, exchange: Exchange, accounts: Accounts, protocol: int, enforce_rates: bool = False) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        accounts: Accounts,
+        protocol: int,
+        enforce_rates: bool = False,
+        faults: Faults | None = None,
+    ) -> None:
         self.exchange = exchange
         self.accounts = accounts
         self.protocol = protocol
@@ -54,7 +62,8 @@ class Venue:
         self.rates = Rates(enforce_rates)
         self.world: World | None = None
         self.info: dict[str, Any] = {}
-        self.started_ns = time.monotonic_ns()
+        self.faults = faults or Faults()
+        self.started_ns = time.monotonic_ns()  # set again when it is ready
         self.requests: deque[Request] = deque(maxlen=LOG_MAX)
         self.held: dict[str, Callable[[], None]] = {}  # orders in their taker delay, and whom to wake
         self.listeners: list[Callable[[rec.Event], None]] = []
@@ -69,6 +78,14 @@ class Venue:
         row = Request(seq=next(self._sequence), monotonic_ns=time.monotonic_ns(), method=method, path=path)
         self.requests.append(row)
         return row
+
+    def age_s(self) -> float:
+        """The clock of the faults: seconds since the venue was ready."""
+        return (time.monotonic_ns() - self.started_ns) / 1e9
+
+    def hit(self, fault_id: str, subject: str) -> Fault | None:
+        """The fault that befalls this call, frame or trade now, if any; asking counts it."""
+        return self.faults.hit(fault_id, subject, self.age_s()) if self.faults.busy else None
 
     def number_of(self, condition_id: str) -> int:
         """The numeric id that metadata shows beside the condition id."""
