@@ -183,7 +183,8 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         "reason": ending.reason,
     }
     if access.venue_url:
-        compare_with_ledger(summary, access.venue_url, access.funder, failed=ending.internal_failure)
+        tokens = {token for market in maker.status.markets.values() for token in (market.up_token, market.down_token)}
+        compare_with_ledger(summary, access.venue_url, access.funder, tokens, failed=ending.internal_failure)
     summary["exit_code"] = exit_code(
         ending.flat_verified, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])
     )
@@ -257,9 +258,12 @@ def _view(options: StartOptions, run_dir: RunDir) -> Iterator[Any]:
         yield shown
 
 
-def compare_with_ledger(summary: dict[str, Any], venue_url: str, owner: str, *, failed: bool = False) -> None:
+def compare_with_ledger(
+    summary: dict[str, Any], venue_url: str, owner: str, tokens: set[str], *, failed: bool = False
+) -> None:
     """The embedded venue's truth beside ours: orders that rest, cash and positions; a difference is a violation.
 
+    Positions count in the tokens of markets that this run has seen: a kept ledger may hold others for ever.
     After an internal failure (`failed`) our view stopped before the end, so only resting orders are held against it.
     """
     ledger = ledger_of(venue_url, owner)
@@ -267,7 +271,7 @@ def compare_with_ledger(summary: dict[str, Any], venue_url: str, owner: str, *, 
         return
     resting = [order["id"] for order in ledger["orders"] if order["status"] == "LIVE"]
     summary["venue_orders_at_exit"] = len(resting)
-    held = {asset: size for asset, size in ledger["positions"].items() if size}
+    held = {asset: size for asset, size in ledger["positions"].items() if size and asset in tokens}
     ours = {asset: size for asset, size in summary.get("positions", {}).items() if size}
     summary["venue_ledger"] = {"cash_usd": ledger["cash_usd"], "positions": held}
     if resting:

@@ -1,0 +1,54 @@
+"""The end of a run: exit codes in their precedence, and our figures held against the venue's ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot import run
+
+
+@pytest.mark.parametrize(
+    ("flat", "failed", "halted", "violated", "code"),
+    [
+        (True, False, False, False, 0),
+        (True, False, False, True, 1),
+        (True, False, True, True, 75),
+        (True, True, True, True, 70),
+        (False, True, True, True, 5),
+    ],
+)
+def test_exit_codes_have_their_precedence(flat: bool, failed: bool, halted: bool, violated: bool, code: int) -> None:
+    assert run.exit_code(flat, failed, halted, violated) == code
+
+
+LEDGER: dict[str, Any] = {
+    "cash_usd": 100.0,
+    "orders": [{"id": "0x1", "status": "CANCELED"}],
+    "positions": {"up": 5.0, "of an older market": 7.0},
+}
+
+
+def compared(monkeypatch: pytest.MonkeyPatch, ledger: dict[str, Any], failed: bool = False, **ours: Any) -> list[str]:
+    monkeypatch.setattr(run, "ledger_of", lambda url, owner: ledger)
+    summary: dict[str, Any] = {"violations": [], "cash_usd": 100.0, "positions": {"up": 5.0, "down": 0.0}, **ours}
+    run.compare_with_ledger(summary, "http://venue", "0xme", {"up", "down"}, failed=failed)
+    return [row["invariant"] for row in summary["violations"]]
+
+
+def test_equal_books_are_no_violation_and_markets_of_other_runs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compared(monkeypatch, LEDGER) == []
+
+
+def test_each_difference_has_its_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
+    resting = {**LEDGER, "orders": [{"id": "0x1", "status": "LIVE"}]}
+    assert compared(monkeypatch, resting) == ["I2"]
+    assert compared(monkeypatch, LEDGER, positions={"up": 4.0}) == ["I3"]
+    assert compared(monkeypatch, LEDGER, cash_usd=99.99) == ["I19"]
+    assert compared(monkeypatch, LEDGER, user_events={"lost": 1}) == ["I5"]
+
+
+def test_after_an_internal_failure_only_resting_orders_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    resting = {**LEDGER, "orders": [{"id": "0x1", "status": "LIVE"}]}
+    assert compared(monkeypatch, resting, failed=True, cash_usd=0.0) == ["I2"]
