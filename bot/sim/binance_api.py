@@ -37,6 +37,8 @@ def quantity_text(qty: Qty) -> str:
 class BinanceClient(StreamClient):
     """A connection: its streams, and whether frames carry the stream's name."""
 
+    stream = "binance"
+
     def __init__(self, combined: bool, microseconds: bool) -> None:
         super().__init__(ping_every_s=PING_S)
         self.combined = combined

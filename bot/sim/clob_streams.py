@@ -15,7 +15,7 @@ from aiohttp import web
 
 from bot.sim import records as rec
 from bot.sim.render import Books
-from bot.sim.sockets import PingedClient
+from bot.sim.sockets import Batch, PingedClient
 from bot.sim.venue import Venue
 from bot.units import px_text, qty_text
 
@@ -25,6 +25,8 @@ INVALID = "invalid subscription payload"
 
 class MarketClient(PingedClient):
     """A market connection and what it subscribed to."""
+
+    stream = "market"
 
     def __init__(self) -> None:
         super().__init__()
@@ -254,6 +256,28 @@ class MarketStream:
                 "timestamp": str(self._books.stamp(market.condition_id)),
             }
             self._send(orjson.dumps(event), (client for client in custom if token in client.assets))
+
+    def heard(self) -> list[rec.SimMarket]:
+        """Open markets that somebody listens to."""
+        by_token = self._venue.exchange.by_token
+        tokens = {token for client in self._clients for token in client.assets}
+        markets = {by_token[token].condition_id: by_token[token] for token in sorted(tokens) if token in by_token}
+        return [market for market in markets.values() if not (market.closed or market.outcome)]
+
+    def broadcast(self, market: rec.SimMarket, batch: Batch) -> None:
+        """Frames about one market, made elsewhere."""
+        for client in self._listeners([market.up_token, market.down_token]):
+            client.send_batch(batch)
+
+    def broadcast_books(self, events: dict[str, bytes]) -> None:
+        """`book` events by token: to each client those of its tokens, as one array."""
+        made: dict[tuple[str, ...], Batch] = {}
+        for client in self._clients:
+            tokens = tuple(token for token in events if token in client.assets)
+            if tokens and tokens not in made:
+                made[tokens] = Batch([b"[" + b",".join([events[token] for token in tokens]) + b"]"])
+            if tokens:
+                client.send_batch(made[tokens])
 
     def _listeners(self, tokens: list[str]) -> list[MarketClient]:
         return [client for client in self._clients if not client.assets.isdisjoint(tokens)]

@@ -1,6 +1,7 @@
 """The settlement stream: channels price.crypto.twap and price.crypto, with keys, snapshots and sequence numbers.
 
-A subscription answers with the last two minutes, then each value as the world publishes it. Knows no order book.
+Every subscription of a request is answered by itself, with the request's rid and its channel, then come the last two
+minutes, then each value as the world publishes it. Knows no order book.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SNAPSHOT_S = 120
 PING_S = 25.0
 SUBSCRIPTIONS_MAX = 64
 FRAMES_PER_S = 20
-AUTH, SLOW, POLICY = 4001, 4002, 4008  # close codes
+AUTH, SLOW, DRAIN, POLICY = 4001, 4002, 4003, 4008  # close codes
 TWAP, SPOT = "price.crypto.twap", "price.crypto"
 
 
@@ -40,6 +41,8 @@ class Topic(msgspec.Struct, frozen=True):
 class LiveClient(StreamClient):
     """A connection: whether it proved a key, what it hears, and the next number of each channel."""
 
+    stream = "settle"
+
     def __init__(self) -> None:
         super().__init__(ping_every_s=PING_S, slow_code=SLOW)
         self.known = False
@@ -53,6 +56,11 @@ class LiveClient(StreamClient):
         if snapshot:
             frame["snapshot"] = True
         self.send(orjson.dumps({**frame, "payload": payload}))
+
+    def refuse(self, rid: Any, code: str, text: str, channel: Any = None) -> None:
+        """An error belongs to a request, or to one of its subscriptions."""
+        frame = {"op": "error", "rid": rid, "code": code, "message": text}
+        self.send(orjson.dumps(frame if channel is None else {**frame, "channel": str(channel)}))
 
 
 class LiveStream:
@@ -89,33 +97,47 @@ class LiveStream:
             if client.known:
                 client.send(orjson.dumps({"op": "authed", "rid": rid}))
             else:
+                client.refuse(rid, "auth_invalid", "invalid credentials")
                 client.close(AUTH, "invalid credentials")
         elif not client.known:
+            client.refuse(rid, "auth_required", "authenticate first")
             client.close(AUTH, "authenticate first")
-        elif op in ("subscribe", "unsubscribe"):
-            self._change(client, op, rid, message.get("subscriptions"))
+        elif op == "ping":
+            client.send(orjson.dumps({"op": "pong", "rid": rid}))
+        elif op in ("subscribe", "unsubscribe") and isinstance(message.get("subscriptions"), list):
+            for row in message["subscriptions"]:
+                self._change(client, op, rid, row)
         else:
-            client.send(orjson.dumps({"op": "error", "rid": rid, "error": f"unknown op {op}"}))
+            client.refuse(rid, "bad_op", f"unknown op {op}")
 
-    def _change(self, client: LiveClient, op: str, rid: Any, subscriptions: Any) -> None:
+    def _change(self, client: LiveClient, op: str, rid: Any, row: Any) -> None:
+        """One subscription of a request: acknowledged or refused by itself."""
+        channel = row.get("channel") if isinstance(row, dict) else None
+        if channel not in (TWAP, SPOT):
+            client.refuse(rid, "bad_channel", f"unknown channel {channel}", channel)
+            return
         try:
-            topics = [_topic(row) for row in subscriptions]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            client.send(orjson.dumps({"op": "error", "rid": rid, "error": "invalid subscriptions"}))
+            topic = _topic(channel, row.get("filter"))
+        except (ValueError, TypeError, AttributeError):
+            client.refuse(rid, "bad_filter", "invalid filter", channel)
             return
         if op == "unsubscribe":
-            client.topics.difference_update(topics)
-            client.send(orjson.dumps({"op": "unsubscribed", "rid": rid}))
+            client.topics.discard(topic)
+            client.send(orjson.dumps({"op": "unsubscribed", "rid": rid, "channel": channel}))
             return
-        if len(client.topics.union(topics)) > SUBSCRIPTIONS_MAX:
-            client.close(POLICY, "too many subscriptions")
+        if len(client.topics | {topic}) > SUBSCRIPTIONS_MAX:
+            client.refuse(rid, "sub_limit", f"at most {SUBSCRIPTIONS_MAX} subscriptions", channel)
             return
-        client.send(orjson.dumps({"op": "subscribed", "rid": rid}))
-        for topic in topics:
-            client.topics.add(topic)
-            for source in sorted(self._sources, key=str):
-                if topic.covers(source):
-                    self._snapshot(client, source)
+        client.send(orjson.dumps({"op": "subscribed", "rid": rid, "channel": channel}))
+        client.topics.add(topic)
+        for source in sorted(self._sources, key=str):
+            if topic.covers(source):
+                self._snapshot(client, source)
+
+    def drain(self) -> None:
+        """Send everybody elsewhere, as before a restart of the stream's servers."""
+        for client in self._clients:
+            client.close(DRAIN, "draining")
 
     def _snapshot(self, client: LiveClient, source: Topic) -> None:
         rows = self._history(source)
@@ -148,11 +170,8 @@ def _about(source: Topic) -> dict[str, Any]:
     return about
 
 
-def _topic(row: Any) -> Topic:
+def _topic(channel: str, wanted: Any) -> Topic:
     """A subscription; its filter is an object or JSON in a string. Raises ValueError and its like."""
-    if row["channel"] not in (TWAP, SPOT):
-        raise ValueError(f"unknown channel {row['channel']}")
-    wanted = row.get("filter") or {}
-    wanted = orjson.loads(wanted) if isinstance(wanted, str) else wanted
+    wanted = orjson.loads(wanted) if isinstance(wanted, str) else wanted or {}
     asset = str(wanted.get("symbol", "")).lower().replace("/", "").removesuffix("usd")
-    return Topic(row["channel"], asset, int(wanted.get("window_seconds", 0)) if row["channel"] == TWAP else 0)
+    return Topic(channel, asset, int(wanted.get("window_seconds", 0)) if channel == TWAP else 0)

@@ -9,16 +9,50 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import ClassVar, Protocol
 
 from aiohttp import WSMsgType, web
 
-QUEUE_MAX = 20_000  # frames; about 20 s of a busy market
+from bot.sim.wire import BUFFERED_MAX, Step, raw, ws_frame
+
+QUEUE_MAX = 60_000  # frames; 6 s of the heaviest load
 QUEUE_BYTES_MAX = 32_000_000
 PING_MAX_S = 120.0  # a CLOB stream without a text PING for longer is hung up
 
 
+class Tap(Protocol):
+    """Stands between the streams and their sockets when something is to go wrong there."""
+
+    busy: bool  # whether it wants to see frames at all
+
+    def joined(self, client: StreamClient) -> None: ...
+
+    def left(self, client: StreamClient) -> None: ...
+
+    def leaving(self, client: StreamClient, text: str) -> None:
+        """A stream sends a frame: `put` it, something else, or nothing."""
+
+    def heard(self, client: StreamClient, text: str) -> None:
+        """A frame of the other side was answered."""
+
+
+TAP: web.AppKey[Tap] = web.AppKey("tap")
+
+
+class Batch:
+    """Text frames made once for many clients, as payloads and as the bytes of the wire."""
+
+    __slots__ = ("payloads", "wire")
+
+    def __init__(self, payloads: list[bytes]) -> None:
+        self.payloads = payloads
+        self.wire = b"".join([ws_frame(payload) for payload in payloads])
+
+
 class StreamClient:
-    """One WebSocket. `send` never blocks; frames leave in order."""
+    """One WebSocket. `send` and `send_batch` never block; frames leave in order. A `mute` one writes nothing at all, not even pongs."""
+
+    stream: ClassVar[str] = ""
 
     def __init__(
         self, *, ping_every_s: float | None = None, pong_within_s: float = 60.0, slow_code: int = 1008
@@ -28,11 +62,16 @@ class StreamClient:
         self._ping_every_s = ping_every_s
         self._pong_within_s = pong_within_s
         self._slow_code = slow_code
-        self._queue: deque[str] = deque()
+        self._queue: deque[str | Batch | Step] = deque()
+        self._queued = 0
         self._queued_bytes = 0
+        self._writing = False
         self._ready = asyncio.Event()
         self._request: web.Request | None = None
         self._closing: tuple[int, bytes] | None = None
+        self._tap: Tap | None = None
+        self.mute = False
+        self.pongs_count = True
         self.last_pong = time.monotonic()
 
     @property
@@ -42,30 +81,68 @@ class StreamClient:
     @property
     def queued(self) -> int:
         """Frames that wait to be written."""
-        return len(self._queue)
+        return self._queued
 
     def send(self, frame: str | bytes) -> None:
         if self._closing is not None:
             return
         text = frame if isinstance(frame, str) else frame.decode()
-        self._queue.append(text)
-        self._queued_bytes += len(text)
-        if len(self._queue) > QUEUE_MAX or self._queued_bytes > QUEUE_BYTES_MAX:
+        if self._tap is not None and self._tap.busy:
+            self._tap.leaving(self, text)
+        else:
+            self.put(text)
+
+    def send_batch(self, batch: Batch) -> None:
+        """At once, without a task in between, while nothing waits before it and the client reads."""
+        transport = self.transport
+        if self._closing is not None or self.mute or transport is None:
+            return
+        if self._tap is not None and self._tap.busy:
+            for payload in batch.payloads:
+                self._tap.leaving(self, payload.decode())
+        elif self._queue or self._writing or transport.get_write_buffer_size() > BUFFERED_MAX:
+            self.put(batch)
+        else:
+            transport.write(batch.wire)
+
+    def put(self, item: str | Batch | Step) -> None:
+        """Queue a text frame, many, or a step that writes on the connection itself."""
+        if self._closing is not None or self.mute:
+            return
+        self._queue.append(item)
+        self._count(item, 1)
+        if self._queued > QUEUE_MAX or self._queued_bytes > QUEUE_BYTES_MAX:
             self._queue.clear()
+            self._queued = self._queued_bytes = 0
             self.abort()
         self._ready.set()
 
+    def _count(self, item: str | Batch | Step, sign: int) -> None:
+        if isinstance(item, Batch):
+            self._queued += sign * len(item.payloads)
+            self._queued_bytes += sign * len(item.wire)
+        else:
+            self._queued += sign
+            self._queued_bytes += sign * len(item) if isinstance(item, str) else 0
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return None if self._request is None else self._request.transport
+
+    async def ping(self) -> None:
+        await self.socket.ping(str(int(time.time() * 1000)).encode())
+
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye after what is queued."""
-        if self._closing is None:
+        if self._closing is None and not self.mute:
             self._closing = (code, reason.encode())
             self._ready.set()
 
     def abort(self) -> None:
         """Cut the connection without a close frame."""
         self._closing = (self._slow_code, b"")
-        if self._request is not None and self._request.transport is not None:
-            self._request.transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
         self._ready.set()
 
     async def run(self, request: web.Request, heard: Callable[[str], Awaitable[None] | None]) -> web.WebSocketResponse:
@@ -75,6 +152,9 @@ class StreamClient:
             await self.socket.prepare(request)
         except ConnectionResetError:
             return self.socket  # gone before the handshake was answered
+        self._tap = request.app.get(TAP)
+        if self._tap is not None:
+            self._tap.joined(self)
         tasks = [asyncio.create_task(self._write())]
         if self._ping_every_s is not None:
             tasks.append(asyncio.create_task(self._ping(self._ping_every_s)))
@@ -84,13 +164,17 @@ class StreamClient:
                     answer = heard(message.data)
                     if answer is not None:
                         await answer
-                elif message.type == WSMsgType.PING:
+                    if self._tap is not None and self._tap.busy:
+                        self._tap.heard(self, message.data)
+                elif message.type == WSMsgType.PING and not self.mute:
                     await self.socket.pong(message.data)
-                elif message.type == WSMsgType.PONG:
+                elif message.type == WSMsgType.PONG and self.pongs_count:
                     self.last_pong = time.monotonic()
         except ConnectionResetError:
             pass  # the other side left; there is nobody to tell
         finally:
+            if self._tap is not None:
+                self._tap.left(self)
             if self._closing is not None:
                 await asyncio.wait(tasks[:1], timeout=1.0)  # its close frame may still be on its way
             for task in tasks:
@@ -104,10 +188,15 @@ class StreamClient:
             while True:
                 await self._ready.wait()
                 self._ready.clear()
+                self._writing = True
                 while queue:
-                    text = queue.popleft()
-                    self._queued_bytes -= len(text)
-                    await self.socket.send_str(text)
+                    item = queue.popleft()
+                    self._count(item, -1)
+                    if isinstance(item, str):
+                        await self.socket.send_str(item)
+                    elif self.transport is not None:
+                        await (raw(item.wire) if isinstance(item, Batch) else item)(self.transport)
+                self._writing = False
                 if self._closing is not None:
                     code, reason = self._closing
                     await self.socket.close(code=code, message=reason)
@@ -122,7 +211,8 @@ class StreamClient:
                 if time.monotonic() - self.last_pong > every_s + self._pong_within_s:
                     self.abort()
                     return
-                await self.socket.ping(str(int(time.time() * 1000)).encode())
+                if not self.mute:
+                    await self.ping()
         except ConnectionResetError:
             return
 

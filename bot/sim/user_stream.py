@@ -24,6 +24,8 @@ INVALID = "invalid subscription payload"
 class UserClient(PingedClient):
     """A user connection: whose, and for which markets (None: all)."""
 
+    stream = "user"
+
     def __init__(self) -> None:
         super().__init__()
         self.caller: Caller | None = None

@@ -20,3 +20,12 @@ def test_a_client_that_does_not_read_is_cut_off_and_holds_no_more() -> None:
 def test_the_frame_limit_counts_within_one_second() -> None:
     limit = FrameLimit(3)
     assert [limit.exceeded(now) for now in (1.0, 1.1, 1.2, 1.9, 2.95)] == [False, False, False, True, False]
+
+
+def test_a_mute_client_queues_nothing_and_is_not_closed() -> None:
+    client = StreamClient()
+    client.mute = True
+    client.send("x")
+    client.close(1000)
+    assert client.queued == 0
+    assert not client.closing
