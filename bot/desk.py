@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.control import refusal
 from bot.execution.gate import Gate
-from bot.panic import FlatReport, Panic
+from bot.panic import Panic
 from bot.state import Latch
 
 LATCH = "latch"
@@ -21,13 +21,12 @@ class OperatorDesk:
         self._panic = panic
         self._latch = latch
         self._record = record
-        self._ticket: int | None = None
 
     def halt(self, reason: str) -> dict[str, Any]:
         text = reason or "operator"
         self._latch.set(text, "operator")
         self._gate.shut(LATCH, text)
-        self._ticket = self._panic.request(f"halt: {text}")
+        self._panic.request(f"halt: {text}")
         return self._answer("halted")
 
     def cancel_all(self, reason: str) -> dict[str, Any]:
@@ -37,10 +36,10 @@ class OperatorDesk:
     def resume(self) -> dict[str, Any]:
         if not self._latch.is_set():
             return self._answer(str(self._record()["state"]))
-        report = self._report()
+        report = self._panic.newest()
         if report is None or not report.verified:
-            if report is not None or self._ticket is None:
-                self._ticket = self._panic.request("resume asked for")
+            if not self._panic.busy:
+                self._panic.request("resume asked for")
             return refusal("not verified flat yet; every order is being cancelled, try again in a moment", "halted")
         self._latch.clear()  # the root sees it, opens the gate and tells the executor
         return self._answer("reconciling")
@@ -48,11 +47,8 @@ class OperatorDesk:
     def status(self) -> dict[str, Any]:
         return self._answer(str(self._record()["state"]))
 
-    def _report(self) -> FlatReport | None:
-        return None if self._ticket is None else self._panic.result(self._ticket)
-
     def _answer(self, state: str) -> dict[str, Any]:
-        report = self._report()
+        report = self._panic.newest()
         return {
             "ok": True,
             "state": state,

@@ -210,6 +210,11 @@ class Panic:
         with self._changed:
             return self._report if self._done >= ticket else None
 
+    @property
+    def busy(self) -> bool:
+        """Asked for, and not verified flat yet."""
+        return self._busy_since_ns > 0
+
     def overdue(self) -> bool:
         """Flat was asked for long ago and is not confirmed: the venue's dead-man switch should fire."""
         since_ns = self._busy_since_ns
