@@ -246,10 +246,13 @@ class Faults:
             for occurrence in waiting:
                 self._act(occurrence, now_s)
 
-    def hit(self, fault_id: str, subject: str, now_s: float) -> Fault | None:
-        """The fault that befalls this call, frame or trade now, if any. Asking counts: ask once for each."""
+    def hit(self, fault_id: str, subject: str, now_s: float, kind: str = "") -> Fault | None:
+        """The fault that befalls this call, frame or trade now, if any. Asking counts: ask once for each.
+
+        With a kind only that variant is meant, for faults whose variants befall different things.
+        """
         if self._counting:
-            self._count(fault_id, subject, now_s)
+            self._count(fault_id, subject, now_s, kind)
         running = self._running.get(fault_id)
         if not running:
             return None
@@ -259,7 +262,7 @@ class Faults:
                 running.remove(occurrence)
                 if not running:
                     del self._running[fault_id]
-            elif found is None and matches(occurrence.fault.pattern, subject):
+            elif found is None and kind in ("", occurrence.fault.kind) and matches(occurrence.fault.pattern, subject):
                 occurrence.left -= 1
                 occurrence.row["count"] += 1
                 found = occurrence.fault
@@ -281,8 +284,8 @@ class Faults:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _count(self, fault_id: str, subject: str, now_s: float) -> None:
-        for plan in [plan for plan in self._counting if plan.fault.id == fault_id]:
+    def _count(self, fault_id: str, subject: str, now_s: float, kind: str) -> None:
+        for plan in [plan for plan in self._counting if plan.fault.id == fault_id and kind in ("", plan.fault.kind)]:
             self._seen(plan, subject, now_s)
 
     def _seen(self, plan: _Plan, subject: str, now_s: float) -> None:
