@@ -1,16 +1,20 @@
-"""Sim only: fetches the faults that were injected at the embedded venue but are meant for the inside of the bot, and delivers them."""
+"""Sim only: the embedded venue's faults. Those meant for the inside of the bot are fetched and delivered; all are summed up at the end."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import requests
 from loguru import logger
 
 from bot.messages import InjectedFault, Message
+from bot.units import NS_PER_S, Ns
 
 WAIT_S = 10.0
 
@@ -44,3 +48,33 @@ class FaultWatch(threading.Thread):
             time.sleep(1.0)  # the venue is away; it may be a fault of its own
             return []
         return rows
+
+
+ANSWER_NS: Ns = 5 * NS_PER_S  # what happens within this time of a fault counts as its answer
+ANSWERS_SHOWN = 4
+_NUMBERS = re.compile(r"0x[0-9a-f]+|\d[\d.,]*")
+
+
+def answered(
+    rows: Iterable[Mapping[str, Any]], timeline: Sequence[tuple[Ns, str]], ready_ns: Ns
+) -> list[dict[str, Any]]:
+    """Each fault met with how it was answered: what the bot said of itself soon after, commonest first.
+
+    `rows` are those of `/control/faults`, whose at_s counts from `ready_ns` (monotonic); `timeline` is the bot's own.
+    """
+    times = [at_ns for at_ns, _ in timeline]
+    met: dict[str, dict[str, Any]] = {}
+    said: dict[str, Counter[str]] = {}
+    for row in rows:
+        fault = met.setdefault(row["id"], {"id": row["id"], "count": 0, "first_at_s": row["at_s"]})
+        fault["count"] += row["count"]
+        begin_ns = ready_ns + round(row["at_s"] * NS_PER_S)
+        until_ns = begin_ns + round(row.get("duration_s", 0.0) * NS_PER_S) + ANSWER_NS
+        texts = {
+            _NUMBERS.sub("…", text)
+            for _, text in timeline[bisect_left(times, begin_ns) : bisect_right(times, until_ns)]
+        }
+        said.setdefault(row["id"], Counter()).update(texts or {"absorbed: nothing had to be done"})
+    for fault_id, fault in met.items():
+        fault["answered"] = [f"{text} ({count}x)" for text, count in said[fault_id].most_common(ANSWERS_SHOWN)]
+    return list(met.values())

@@ -25,6 +25,7 @@ from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, Ns, shares, usd
 
 FEEDS = ("binance", "market", "user", "settle")
 FILLS_KEPT = 50
+TIMELINE_KEPT = 20_000
 
 
 class Status:
@@ -61,6 +62,8 @@ class Status:
         self.filled_buy = self.filled_sell = 0
         self.settled: list[dict[str, Any]] = []
         self.violations: list[dict[str, Any]] = []
+        self.timeline: deque[tuple[Ns, str]] = deque(maxlen=TIMELINE_KEPT)  # states, alerts, reconnects: what was done
+        self._reconnects: dict[str, int] = {}
         self.record: dict[str, Any] = {"state": "starting", "reasons": [], **self._fixed}
 
     def observe(self, message: Message, now_ns: Ns) -> None:
@@ -79,20 +82,27 @@ class Status:
         self._pnl.passed(now_ns)
         self.record = self._record(now_ns)
         write_json(self._path, self.record)
-        self._keep()
+        self._keep(now_ns)
         if self.record["state"] != self._state:
             self._state = self.record["state"]
+            self.timeline.append((now_ns, ": ".join([self._state, *self.record["reasons"][:3]])))
             logger.info("state is {}", ": ".join([self._state, *self.record["reasons"][:3]]))
 
-    def _keep(self) -> None:
+    def _keep(self, now_ns: Ns) -> None:
         """What the executor reported beyond the record: the day's result to its file, new alerts to the log."""
         executor = self._reports.get("executor", {})
+        for name in FEEDS:
+            count = self._reports.get(f"feed:{name}", {}).get("reconnects", 0)
+            if count > self._reconnects.get(name, 0):
+                self.timeline.append((now_ns, f"{name} stream connected again"))
+            self._reconnects[name] = count
         if self._day_file is not None and (day := executor.get("day")) and day != self._day:
             self._day = day
             write_json(self._day_file, day)
         for alert in executor.get("alerts", []):
             if alert["seq"] > self._alert_seq:
                 self._alert_seq = alert["seq"]
+                self.timeline.append((now_ns, f"alert: {alert['text']}"))
                 logger.log("ERROR" if alert["level"] == 1 else "WARNING", "{}", alert["text"])
 
     def market_of(self, symbol: str) -> Market | None:
