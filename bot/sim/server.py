@@ -40,6 +40,8 @@ from bot.sim.live_stream import LiveStream
 from bot.sim.market import World, WorldParameters
 from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
+from bot.sim.quirks import Quirks
+from bot.sim.rtds import Rtds
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
 
@@ -47,9 +49,10 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 STEP_S = 0.010
 SAVE_EVERY_S = 3.0
+GOODBYE_S = 0.02  # for close frames to leave before the sockets are cut
 BODY_MAX = 4 << 20
 KEEPALIVE_S = 300.0
-BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/")
+BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/", "/rtds")
 PROTOCOLS = (1, 2, 3)
 
 
@@ -67,6 +70,7 @@ class VenueOptions(msgspec.Struct, kw_only=True):
     signature_type: int = 0
     enforce_rates: bool = False  # refuse what is over the trading budget with 429
     faults: tuple[Fault, ...] = ()
+    quirks: Quirks = Quirks()
     log: Callable[[str], None] | None = None  # gets one line for each thing worth a line
 
 
@@ -84,7 +88,7 @@ class Server:
         self._key_seed = self.seed if key_seed is None else key_seed
         accounts = Accounts(self._key_seed)
         faults = Faults(self.seed, options.faults)
-        self.venue = Venue(Exchange(), accounts, options.protocol, options.enforce_rates, faults)
+        self.venue = Venue(Exchange(), accounts, options.protocol, options.enforce_rates, faults, options.quirks)
         self.venue_id = kept.get("venue_id") or str(uuid.uuid4())
         self.private_key = accounts.private_key()
         self.address = state.wallet_address(self.private_key)
@@ -105,7 +109,7 @@ class Server:
         self.outage = Outage()
         venue.faults.on("W09", self.outage.cut)
         self._market, self._user = MarketStream(venue), UserStream(venue)
-        self._live = LiveStream(venue)
+        self._live, self._rtds = LiveStream(venue), Rtds(venue)
         self._binance = BinanceApi(venue, [asset.upper() + "USDT" for asset in assets])
         gamma = GammaRoutes(venue)
         venue.listeners = [self._market.hear, self._user.hear, gamma.hear]
@@ -122,6 +126,7 @@ class Server:
                 web.get("/ws/market", self._market.connect),
                 web.get("/ws/user", self._user.connect),
                 web.get("/live/ws", self._live.connect),
+                web.get("/rtds", self._rtds.connect),
             ],
         ):
             self.app.add_routes(routes)
@@ -178,6 +183,8 @@ class Server:
                 task.cancel()
             await asyncio.gather(*self._background, return_exceptions=True)
             self.save()
+            self._live.drain()
+            await asyncio.sleep(GOODBYE_S)
             for connection in self.outage.connections():
                 if connection.transport is not None:
                     connection.transport.abort()  # whoever still listens would hold up the end
@@ -196,6 +203,7 @@ class Server:
         )
         for market in self.venue.exchange.markets.values():
             self._live.offer(market.asset, market.window_s)
+            self._rtds.offer(market.asset, market.window_s)
         self.venue.tell()
         self.venue.started_ns = time.monotonic_ns()
 
@@ -209,6 +217,7 @@ class Server:
                     self._binance.hear(event)
                 else:
                     self._live.hear(event)
+                self._rtds.hear(event)
             self.venue.step(now_ms)
             self.venue.faults.advance(self.venue.age_s())
             self._binance.tick(now_ms)
@@ -229,6 +238,7 @@ class Server:
             "market_ws_url": ws + "/ws/market",
             "user_ws_url": ws + "/ws/user",
             "settlement_ws_url": ws + "/live/ws",
+            "rtds_ws_url": ws + "/rtds",
             "binance_ws_url": ws + "/binance",
             "binance_rest_url": http + "/binance",
             "private_key": self.private_key,

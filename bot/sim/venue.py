@@ -17,6 +17,7 @@ from bot.sim import records as rec
 from bot.sim.accounts import Accounts
 from bot.sim.exchange import Exchange
 from bot.sim.faults import Fault, Faults
+from bot.sim.quirks import Quirks
 from bot.sim.rates import Rates
 from bot.sim.render import Books
 from bot.units import USD_ONE, Qty, Usd, shares, usd
@@ -54,6 +55,7 @@ class Venue:
         protocol: int,
         enforce_rates: bool = False,
         faults: Faults | None = None,
+        quirks: Quirks | None = None,
     ) -> None:
         self.exchange = exchange
         self.accounts = accounts
@@ -63,6 +65,7 @@ class Venue:
         self.world: World | None = None
         self.info: dict[str, Any] = {}
         self.faults = faults or Faults()
+        self.quirks = quirks or Quirks()
         self.started_ns = time.monotonic_ns()  # set again when it is ready
         self.requests: deque[Request] = deque(maxlen=LOG_MAX)
         self.held: dict[str, Callable[[], None]] = {}  # orders in their taker delay, and whom to wake

@@ -113,7 +113,7 @@ class SettlementFeed(Conversation):
             elif op == "error" or "error" in body:
                 self.refused += 1
                 self.last_error = str(body.get("message") or body.get("error") or "")[:200]
-            elif body.get("channel") == CHANNEL:
+            elif op is None and body.get("channel") == CHANNEL:  # acknowledgements name their channel, too
                 self._event(body, now_ns)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             self.malformed += 1

@@ -129,7 +129,7 @@ def test_info_holds_every_key_of_the_contract(venue: VenueThread) -> None:
     assert info == venue.info
     assert {
         "url", "rest_url", "gamma_url", "data_url", "market_ws_url", "user_ws_url", "settlement_ws_url",
-        "binance_ws_url", "binance_rest_url", "private_key", "address", "api_key", "api_secret", "api_passphrase",
+        "rtds_ws_url", "binance_ws_url", "binance_rest_url", "private_key", "address", "api_key", "api_secret", "api_passphrase",
         "venue_id", "pid", "seed", "series", "protocol", "chain_id", "funder", "signature_type",
     } == info.keys()  # fmt: skip
 
@@ -536,12 +536,12 @@ def test_settlement_stream_gives_two_minutes_then_each_second(venue: VenueThread
         {"op": "subscribe", "rid": "2", "subscriptions": [twap, spot]},
     )
     assert json.loads(ws.recv()) == {"op": "authed", "rid": "1"}
-    snapshot = until(ws, lambda event: event.get("channel") == "price.crypto.twap")
+    snapshot = until(ws, lambda event: event.get("channel") == "price.crypto.twap" and "seq" in event)
     assert snapshot["snapshot"] is True and snapshot["seq"] == 1
     history = snapshot["payload"]["data"]
     assert len(history) == 120
     assert [row["timestamp"] - history[0]["timestamp"] for row in history] == [1000 * n for n in range(120)]
-    update = until(ws, lambda event: event.get("channel") == "price.crypto.twap")
+    update = until(ws, lambda event: event.get("channel") == "price.crypto.twap" and "seq" in event)
     assert update["seq"] == 2 and "snapshot" not in update
     assert update["payload"]["window_seconds"] == 60 and update["payload"]["symbol"] == "btcusd"
     assert update["payload"]["timestamp"] == history[-1]["timestamp"] + 1000

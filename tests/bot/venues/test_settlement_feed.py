@@ -188,3 +188,11 @@ def test_no_answer_to_the_credentials_and_no_values_are_stale() -> None:
     assert bench.feed.stale(200 + SILENT_NS_MAX) is None
     assert bench.feed.stale(201 + SILENT_NS_MAX) == "no 60 s value of btc for 10 s"
     assert bench.feed.lost("x", 9) == [FeedStatus(feed="settle", connected=False, text="x", now_ns=9)]
+
+
+def test_an_acknowledgement_that_names_its_channel_is_no_malformed_event() -> None:
+    bench = Bench()
+    bench.ready()
+    for op in ("subscribed", "unsubscribed"):
+        assert bench.send({"op": op, "rid": "2", "channel": "price.crypto.twap"}) == []
+    assert bench.feed.malformed == 0
