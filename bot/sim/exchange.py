@@ -11,6 +11,7 @@ import hashlib
 import heapq
 import itertools
 import uuid
+from collections.abc import Callable
 
 import msgspec
 
@@ -71,6 +72,7 @@ HELD = "order match delayed due to market conditions"
 NO_BALANCE = "CANCELED_NOT_ENOUGH_BALANCE"
 EXPIRED = "CANCELED_EXPIRED_ORDER"
 RESOLVED = "CANCELED_MARKET_RESOLVED"
+STEPS = (MATCHED, "RETRYING", "MINED", "CONFIRMED", "FAILED")  # of a settlement, by rank
 GTD_LEAD_S = 60  # the engine expires GTD orders this early
 MARKETABLE_BUY_MIN: Usd = USD_ONE
 
@@ -86,7 +88,12 @@ class Exchange:
         self.accounts = self.money.accounts
         self.mined_ms = mined_ms
         self.confirmed_ms = confirmed_ms
+        # Replaced where settlement is to go wrong: the steps of a trade as (ms after the match, status), () for the usual;
+        # and whether a taker's fee is kept back in shares.
+        self.settlement: Callable[[Trade], tuple[tuple[int, str], ...]] = lambda trade: ()
+        self.fee_in_shares: Callable[[Order], bool] = lambda taker: False
         self._salt = salt  # keeps trade ids of different runs apart
+        self.dust: tuple[str, Qty] = ("", 0)  # the next whole fill of this order is so much more or less
         self._bids: dict[str, Ladder] = {}
         self._asks: dict[str, Ladder] = {}
         self._orders: dict[str, Order] = {}
@@ -120,11 +127,12 @@ class Exchange:
         """Turn complete sets back into cash. False: not that many free sets."""
         return self.money.merge(owner, self.markets[condition_id], qty)
 
-    def change_tick(self, condition_id: str, tick: Px, now_ms: int) -> None:
-        """A finer grid holds every resting price, so nothing is cancelled."""
+    def change_tick(self, condition_id: str, tick: Px, now_ms: int, told: bool = True) -> None:
+        """What rests stays, also where a coarser grid does not hold its price."""
         market = self.markets[condition_id]
         old, market.tick = market.tick, tick
-        self._events.append(TickChanged(condition_id=condition_id, old=old, new=tick, ts_ms=now_ms))
+        if told:
+            self._events.append(TickChanged(condition_id=condition_id, old=old, new=tick, ts_ms=now_ms))
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
@@ -165,6 +173,12 @@ class Exchange:
         level = (self._bids if side is Side.BUY else self._asks)[condition_id].levels.get(up_px)
         return level.total if level else 0
 
+    def queue_before(self, order: Order) -> Qty:
+        """What rests at the order's price and is older."""
+        level = (self._bids if order.is_bid else self._asks)[order.condition_id].levels[order.up_px]
+        older = itertools.takewhile(lambda other: other is not order, level.orders.values())
+        return sum(other.leaves // LOT * LOT for other in older)
+
     def imbalance(self) -> Usd:
         """What the ledger is off by; 0 unless the engine is wrong."""
         return self.money.imbalance()
@@ -175,8 +189,8 @@ class Exchange:
 
     # -- orders in -------------------------------------------------------------------------------------------------
 
-    def submit(self, order: Submit, now_ms: int) -> Submitted:
-        """Accept, match or rest, hold for the taker delay, or refuse with the venue's own text."""
+    def submit(self, order: Submit, now_ms: int, hold_ms: int = 0) -> Submitted:
+        """Accept, match or rest, hold for the taker delay (or for `hold_ms`), or refuse with the venue's own text."""
         market = self.by_token.get(order.token)
         error = self._refusal(order, market, now_ms)
         if error or market is None:
@@ -208,9 +222,10 @@ class Exchange:
         self.money.reserve(accepted, 0, accepted.qty)
         if order.expiration_s:
             self._schedule((order.expiration_s - GTD_LEAD_S) * 1000, "expire", order.order_id)
-        if marketable and market.taker_delay_ms > 0:
+        delay_ms = max(hold_ms, market.taker_delay_ms if marketable else 0)
+        if delay_ms > 0:
             accepted.status = DELAYED
-            self._schedule(now_ms + market.taker_delay_ms, "release", order.order_id)
+            self._schedule(now_ms + delay_ms, "release", order.order_id)
             return Submitted(status="delayed")
         given, got, trade_ids = self._execute(accepted, market, now_ms) if marketable else (0, 0, [])
         if not marketable:
@@ -248,6 +263,54 @@ class Exchange:
             return FOK_KILLED
         return FAK_KILLED if order.order_type == "FAK" and not marketable else ""
 
+    def sweep(self, order_id: str, qty: Qty, now_ms: int) -> str:
+        """A stranger takes from this very order wherever it stands, even one that was cancelled: the trade's id, or ""."""
+        order = self._orders.get(order_id)
+        if order is None or self.markets[order.condition_id].closed:
+            return ""
+        qty = min(qty, order.leaves) // LOT * LOT
+        if qty <= 0 or order.status == DELAYED:
+            return ""
+        side = Side.SELL if order.side is Side.BUY else Side.BUY
+        name = "0x" + hashlib.sha256(f"{self._salt}:stranger:{next(self._sequence)}".encode()).hexdigest()
+        stranger = msgspec.structs.replace(
+            order, order_id=name, owner="stranger", api_key="", side=side, is_bid=not order.is_bid, trade_ids=[]
+        )
+        leg = MakerFill(
+            order_id=order_id,
+            owner=order.owner,
+            api_key=order.api_key,
+            token=order.token,
+            side=order.side,
+            px=order.px,
+            qty=qty,
+        )
+        cid, ladder = order.condition_id, (self._bids if order.is_bid else self._asks)[order.condition_id]
+        level = ladder.levels.get(order.up_px)
+        resting = level is not None and order_id in level.orders
+        if resting:
+            ladder.remove(order)
+            self.money.reserve(order, order.leaves, order.leaves - qty)
+        for one in (order, stranger):
+            self.money.pay(cid, one.owner, one.token, one.side, order.px, qty)
+        order.matched += qty
+        if resting:
+            total = 0 if order.filled else ladder.add(order)
+            level = ladder.levels.get(order.up_px)
+            self._book_changed(cid, order.up_px, ladder, total or (level.total if level else 0), now_ms)
+        trade = self._record(stranger, order.px, qty, 0, (leg,), now_ms)
+        self._events.append(Printed(condition_id=cid, token=order.token, px=order.px, qty=qty, side=side, ts_ms=now_ms))
+        order.trade_ids.append(trade.trade_id)
+        self._plan_settlement(trade, now_ms)
+        if resting:
+            self._tell("UPDATE", order, now_ms)
+            if order.filled:
+                self._finish(order, MATCHED)
+        elif order.filled:
+            order.status = MATCHED
+        self._enforce(order.owner, now_ms)
+        return trade.trade_id
+
     # -- cancels ---------------------------------------------------------------------------------------------------
 
     def cancel(self, owner: str, order_ids: list[str], now_ms: int) -> tuple[list[str], dict[str, str]]:
@@ -284,8 +347,8 @@ class Exchange:
         """Everything that fell due: held takers, GTD expiry, settlement steps."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, what, name = heapq.heappop(self._due)
-            if what in ("MINED", "CONFIRMED"):
-                self._advance(name, what, due_ms)
+            if what in STEPS:
+                self._settle(name, what, due_ms)
                 continue
             order = self._orders.get(name)
             if order is None or not order.open:
@@ -294,6 +357,19 @@ class Exchange:
                 self._end(order, EXPIRED, due_ms)
             else:
                 self._release(order, due_ms)
+
+    def cancel_by_venue(self, order_ids: list[str], status: str, now_ms: int, told: bool = True) -> list[str]:
+        """The venue's own will: those that could be cancelled. Untold: nobody hears of it, not even their owner."""
+        before = len(self._events)
+        ended = []
+        for order_id in order_ids:
+            order = self._orders.get(order_id)
+            if order is not None and order.status == LIVE:
+                self._end(order, status, now_ms)
+                ended.append(order_id)
+        if not told:
+            self._events[before:] = [event for event in self._events[before:] if not isinstance(event, OrderEvent)]
+        return ended
 
     def close(self, condition_id: str, now_ms: int) -> None:
         """Trading is over; what rests stays until the market is resolved."""
@@ -328,6 +404,7 @@ class Exchange:
         for owner, token, side, px, qty in legs:
             self.money.pay(trade.condition_id, owner, token, side, px, -qty)
         self.money.take_fee(trade.taker_owner, -trade.fee)
+        self.money.take_shares(trade.taker_owner, trade.token, -trade.fee_qty)
         self._advance(trade_id, "FAILED", now_ms)
         for owner in dict.fromkeys(owner for owner, *_ in legs):
             self._enforce(owner, now_ms)
@@ -346,6 +423,8 @@ class Exchange:
             self._end(order, RESOLVED, now_ms)
         elif not self.money.covers_taker(order, market):
             self._end(order, NO_BALANCE, now_ms)
+        elif order.post_only and opposite.crossed_by(order.up_px):
+            self._end(order, f"{CANCELED}_{POST_ONLY}", now_ms)
         elif order.order_type == "FOK" and opposite.fillable(order.up_px) < order.qty // LOT * LOT:
             self._end(order, f"{CANCELED}_{FOK_KILLED}", now_ms)
         elif order.order_type == "FAK" and not opposite.crossed_by(order.up_px):
@@ -395,6 +474,8 @@ class Exchange:
         while level.orders and not taker.filled:
             maker = next(iter(level.orders.values()))
             qty = min(maker.leaves, taker.leaves) // LOT * LOT
+            if maker.order_id == self.dust[0] and qty == maker.leaves:
+                qty += self.dust[1]
             assert qty > 0
             for order, paid_px in ((maker, maker.px), (taker, px)):
                 self.money.pay(market.condition_id, order.owner, order.token, order.side, paid_px, qty)
@@ -418,8 +499,12 @@ class Exchange:
                 del level.orders[maker.order_id]
                 level.total -= maker.leaves
         fee = taker_fee(total, px, market.fee_rate)
+        fee_qty = 0
+        if fee and taker.side is Side.BUY and taker.api_key and self.fee_in_shares(taker):
+            fee, fee_qty = 0, fee * PX_ONE // px
         self.money.take_fee(taker.owner, fee)
-        trade = self._record(taker, px, total, fee, tuple(legs), now_ms)
+        self.money.take_shares(taker.owner, taker.token, fee_qty)
+        trade = self._record(taker, px, total, fee, tuple(legs), now_ms, fee_qty)
         if not level.orders:
             opposite.drop(up_px)
         self._book_changed(market.condition_id, up_px, opposite, level.total, now_ms)
@@ -432,14 +517,16 @@ class Exchange:
             if order.api_key:
                 order.trade_ids.append(trade.trade_id)
         if trade.trade_id in self.trades:
-            self._events.append(TradeEvent(trade=trade, ts_ms=now_ms))
+            self._plan_settlement(trade, now_ms)
         for maker in makers:
             self._tell("UPDATE", maker, now_ms)
             if maker.filled:
                 self._finish(maker, MATCHED)
         return trade
 
-    def _record(self, taker: Order, px: Px, qty: Qty, fee: Usd, legs: tuple[MakerFill, ...], now_ms: int) -> Trade:
+    def _record(
+        self, taker: Order, px: Px, qty: Qty, fee: Usd, legs: tuple[MakerFill, ...], now_ms: int, fee_qty: Qty = 0
+    ) -> Trade:
         """Make the trade record; keep it and schedule its settlement when somebody with an API key is in it."""
         digest = hashlib.sha256(f"{self._salt}:{next(self._sequence)}".encode()).hexdigest()
         trade_id = str(uuid.UUID(digest[:32], version=4))
@@ -454,6 +541,7 @@ class Exchange:
             px=px,
             qty=qty,
             fee=fee,
+            fee_qty=fee_qty,
             makers=legs,
             status=MATCHED,
             tx_hash=f"0x{digest}",
@@ -465,11 +553,29 @@ class Exchange:
             owners[taker.owner] = None
         if owners:
             self.trades[trade_id] = trade
-            self._schedule(now_ms + self.mined_ms, "MINED", trade_id)
-            self._schedule(now_ms + self.mined_ms + self.confirmed_ms, "CONFIRMED", trade_id)
         for owner in owners:
             self.account(owner).trades.append(trade_id)
         return trade
+
+    def _plan_settlement(self, trade: Trade, now_ms: int) -> None:
+        """Tell the match, unless its plan says otherwise, and schedule what follows."""
+        mined_ms, confirmed_ms = self.mined_ms, self.mined_ms + self.confirmed_ms
+        plan = self.settlement(trade) or ((0, MATCHED), (mined_ms, "MINED"), (confirmed_ms, "CONFIRMED"))
+        for after_ms, status in plan:
+            if after_ms:
+                self._schedule(now_ms + after_ms, status, trade.trade_id)
+            else:
+                self._events.append(TradeEvent(trade=msgspec.structs.replace(trade, status=status), ts_ms=now_ms))
+
+    def _settle(self, trade_id: str, status: str, now_ms: int) -> None:
+        """A step of the trade's plan. One that would lead back is told all the same, but changes nothing."""
+        if status == "FAILED":
+            self.fail(trade_id, now_ms)
+        elif STEPS.index(status) > STEPS.index(self.trades[trade_id].status):
+            self._advance(trade_id, status, now_ms)
+        else:
+            trade = msgspec.structs.replace(self.trades[trade_id], status=status, updated_ms=now_ms)
+            self._events.append(TradeEvent(trade=trade, ts_ms=now_ms))
 
     def _advance(self, trade_id: str, status: str, now_ms: int) -> None:
         """One settlement step; a failed trade stays failed."""

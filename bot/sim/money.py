@@ -71,6 +71,13 @@ class Money:
         self.account(owner).cash -= fee
         self.fees += fee
 
+    def take_shares(self, owner: str, token: str, qty: Qty) -> None:
+        """A fee kept back in shares; negative gives it back."""
+        if qty:
+            for name, change in ((owner, -qty), ("fees", qty)):
+                tokens = self.account(name).tokens
+                tokens[token] = tokens.get(token, 0) + change
+
     def pay_out(self, market: SimMarket, winner: str) -> None:
         """A winning token is worth one USD; the positions are gone. Open orders must have been ended before."""
         for account in self.accounts.values():

@@ -130,6 +130,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     px: Px
     qty: Qty
     fee: Usd
+    fee_qty: Qty = 0  # where the fee was kept back in shares
     makers: tuple[MakerFill, ...]
     status: str  # MATCHED, MINED, CONFIRMED, FAILED
     tx_hash: str
@@ -219,3 +220,9 @@ def taker_fee(qty: Qty, px: Px, rate: float) -> Usd:
     """shares * rate * p * (1 - p), rounded half up to 5 decimals of a USD; below 0.00001 nothing."""
     exact_e12 = qty * px * (PX_ONE - px) * round(rate * 1_000_000) // (PX_ONE * PX_ONE)  # micro-USD times 1e6
     return 0 if exact_e12 < 10_000_000 else (exact_e12 + 5_000_000) // 10_000_000 * 10
+
+
+def position_id(digest: str, outcome: int) -> int:
+    """An id of the third generation: module 8 bits | base hash 128 | arity 16 | zeros 64 | chain 16 | condition 16 | outcome 8."""
+    base = int(digest[:32], 16)
+    return 1 << 248 | base << 120 | 2 << 104 | outcome

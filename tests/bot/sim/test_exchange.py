@@ -444,3 +444,117 @@ def test_within_a_level_nobody_is_overtaken(sizes: list[int], taken: int) -> Non
     for order_id, lots in zip(queue, sizes, strict=True):
         assert exchange.order(order_id).matched == min(lots, left) * 10_000  # type: ignore[union-attr]
         left -= min(lots, left)
+
+
+# -- what goes wrong on purpose ------------------------------------------------------------------------------------
+
+
+def settlement_words(plan: tuple[tuple[int, str], ...]) -> tuple[Exchange, list[str], str]:
+    """The steps told of one trade whose settlement follows a plan; its status at the end."""
+    exchange = venue()
+    exchange.settlement = lambda trade: plan
+    put(exchange, "a", BUY, 5_000)
+    _, reply = put(exchange, "b", BUY, 5_000, token=DOWN)
+    for now in range(NOW, NOW + 10_000, 500):
+        exchange.step(now)
+    steps = [event.trade.status for event in exchange.take_events() if isinstance(event, TradeEvent)]
+    return exchange, steps, exchange.trades[reply.trade_ids[0]].status
+
+
+def test_settlement_steps_may_repeat_and_come_out_of_order_and_rank_only_rises() -> None:
+    plan = ((0, "MATCHED"), (1, "RETRYING"), (2, "CONFIRMED"), (3, "MINED"), (4, "CONFIRMED"))
+    _, steps, status = settlement_words(plan)
+    assert steps == ["MATCHED", "RETRYING", "CONFIRMED", "MINED", "CONFIRMED"]
+    assert status == "CONFIRMED"
+
+
+def test_a_trade_that_fails_gives_everything_back() -> None:
+    exchange, steps, status = settlement_words(((0, "MATCHED"), (2_000, "FAILED")))
+    assert (steps, status) == (["MATCHED", "FAILED"], "FAILED")
+    assert exchange.account("a").cash == exchange.account("b").cash == 1_000 * USD
+    assert exchange.imbalance() == 0
+
+
+def test_a_failure_may_be_told_before_its_match() -> None:
+    exchange, steps, status = settlement_words(((1_000, "FAILED"), (2_000, "MATCHED")))
+    assert (steps, status) == (["FAILED", "MATCHED"], "FAILED")
+    assert exchange.account("a").cash == 1_000 * USD
+
+
+def test_a_stranger_takes_from_an_order_out_of_its_turn() -> None:
+    exchange = venue()
+    better, _ = put(exchange, "b", BUY, 5_000)
+    mine, _ = put(exchange, "a", BUY, 4_000)
+    assert exchange.sweep(mine, 4 * SHARE, NOW)
+    assert [exchange.order(one).matched // SHARE for one in (better, mine)] == [0, 4]  # type: ignore[union-attr]
+    assert exchange.level(CID, BUY, 4_000) == 6 * SHARE
+    assert exchange.sweep(mine, 100 * SHARE, NOW)
+    order = exchange.order(mine)
+    assert order is not None
+    assert order.status == "MATCHED"
+    assert exchange.level(CID, BUY, 4_000) == 0
+    assert exchange.account("a").cash == 996 * USD
+    assert not exchange.sweep(mine, SHARE, NOW)
+    exchange.resolve(CID, "up", NOW)
+    assert exchange.account("a").cash == 1_006 * USD
+    assert exchange.imbalance() == 0
+
+
+def test_a_cancelled_order_may_still_be_filled_by_the_venue() -> None:
+    exchange = venue()
+    mine, _ = put(exchange, "a", BUY, 4_000)
+    assert exchange.cancel("a", [mine], NOW) == ([mine], {})
+    exchange.take_events()
+    assert exchange.sweep(mine, 3 * SHARE, NOW)
+    order = exchange.order(mine)
+    assert order is not None
+    assert (order.status, order.matched, exchange.account("a").tokens[UP]) == ("CANCELED", 3 * SHARE, 3 * SHARE)
+    assert [type(event) for event in exchange.take_events()] == [Printed, TradeEvent]
+    assert exchange.imbalance() == 0
+
+
+def test_a_fee_may_be_kept_back_in_shares() -> None:
+    exchange = venue()
+    exchange.fee_in_shares = lambda taker: True
+    put(exchange, "a", BUY, 5_000, token=DOWN)
+    _, reply = put(exchange, "b", BUY, 5_000, 5)
+    fee = taker_fee(5 * SHARE, 5_000, 0.07)
+    assert exchange.account("b").cash == 1_000 * USD - reply.making
+    assert exchange.account("b").tokens[UP] == 5 * SHARE - 2 * fee
+    assert exchange.fail(reply.trade_ids[0], NOW)
+    assert exchange.account("b").tokens[UP] == 0
+    assert exchange.imbalance() == 0
+
+
+def test_an_order_may_be_held_though_it_would_rest() -> None:
+    exchange = venue()
+    _, reply = put(exchange, "a", BUY, 4_000)
+    held = order("a", BUY, 4_100, post_only=True)
+    assert exchange.submit(held, NOW, hold_ms=500).status == "delayed"
+    assert exchange.cancel("a", [held.order_id], NOW)[1]
+    exchange.step(NOW + 500)
+    found = exchange.order(held.order_id)
+    assert found is not None
+    assert (found.status, reply.status) == ("LIVE", "live")
+
+
+def test_a_held_post_only_order_never_takes() -> None:
+    exchange = venue()
+    held = order("a", BUY, 5_000, post_only=True)
+    exchange.submit(held, NOW, hold_ms=500)
+    put(exchange, "b", BUY, 5_000, token=DOWN)
+    exchange.step(NOW + 500)
+    found = exchange.order(held.order_id)
+    assert found is not None
+    assert (found.status.split("_")[0], found.matched) == ("CANCELED", 0)
+
+
+def test_the_venue_may_cancel_by_itself_and_keep_silent() -> None:
+    exchange = venue()
+    mine = [put(exchange, "a", BUY, 4_000)[0] for _ in range(2)]
+    exchange.take_events()
+    assert exchange.cancel_by_venue(mine[:1], "CANCELED", NOW) == mine[:1]
+    assert len(told(exchange.take_events(), OrderEvent)) == 1
+    assert exchange.cancel_by_venue(mine, "CANCELED", NOW, told=False) == mine[1:]
+    assert told(exchange.take_events(), OrderEvent) == []
+    assert exchange.level(CID, BUY, 4_000) == 0
