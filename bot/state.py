@@ -6,6 +6,8 @@ import contextlib
 import datetime
 import fcntl
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import orjson
 from bot.errors import SettingsError
 
 RUNS = Path("runs")
+LOOKS_S = 0.1  # longer than any look at a lock takes
 
 
 def state_home() -> Path:
@@ -35,13 +38,30 @@ def make_private(directory: Path) -> Path:
     return directory
 
 
-def write_json(path: Path, value: Any, mode: int = 0o600) -> None:
-    """Replace a JSON file atomically: a reader sees the old record or the new one, never a part."""
-    part = path.with_name(f".{path.name}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
-    os.replace(part, path)
+def write_json(path: Path, value: Any, mode: int = 0o600, *, sync: bool = False) -> None:
+    """Replace a JSON file atomically: a reader sees the old record or the new one, never a part.
+
+    Several threads and processes may do so at once. `sync` makes it survive a power loss.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+            if sync:
+                file.flush()
+                os.fsync(descriptor)
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    if sync:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -54,28 +74,39 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Latch:
-    """The halt latch: a file, so that it holds for a process that is stopped, hung or not started yet."""
+    """The halt latch: a file, so that it holds for a process that is stopped, hung or not started yet.
+
+    Where the file cannot be written it still holds in the process that set it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "halt"
+        self._unwritten: dict[str, str] | None = None
 
-    def set(self, reason: str, by: str) -> None:
-        """The first reason stays."""
-        if not self.is_set():
-            write_json(self.path, {"reason": reason, "by": by, "since": utc_text()})
+    def set(self, reason: str, by: str) -> bool:
+        """The first reason stays. False: it holds in this process only."""
+        if not self.path.exists():
+            record = self._unwritten or {"reason": reason, "by": by, "since": utc_text()}
+            try:
+                write_json(self.path, record, sync=True)
+                self._unwritten = None
+            except OSError:
+                self._unwritten = record
+        return self._unwritten is None
 
     def clear(self) -> None:
+        self._unwritten = None
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
 
     def is_set(self) -> bool:
-        return self.path.exists()
+        return self._unwritten is not None or self.path.exists()
 
     def reason(self) -> str | None:
         """Why, or None when it is not set."""
         if not self.is_set():
             return None
-        record = read_json(self.path)
+        record = self._unwritten or read_json(self.path)
         return f"{record.get('reason', 'no reason given')} (by {record.get('by', 'unknown')})"
 
 
@@ -92,9 +123,7 @@ class WalletLock:
         Raises SettingsError when another process holds it, naming that process and its run.
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             os.close(descriptor)
             holder = read_json(self.path)
             raise SettingsError(
@@ -121,6 +150,19 @@ class WalletLock:
         os.pwrite(self._descriptor, orjson.dumps(record), 0)
 
 
+def _locked(descriptor: int) -> bool:
+    """Take the lock; a command that only looks (`held`) has it for a moment, and must not fail a start."""
+    until = time.monotonic() + LOOKS_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(LOOKS_S / 10)
+
+
 def held(lock: Path) -> bool:
     """Whether some process holds this lock file now."""
     try:
@@ -128,7 +170,7 @@ def held(lock: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two that look do not see each other
     except BlockingIOError:
         return True
     finally:

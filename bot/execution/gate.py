@@ -51,10 +51,15 @@ class Gate:
             return self._global + self._market.get(symbol, 0)
 
     def shut(self, by: str, reason: str) -> int:
-        """Shut in somebody's name and raise the global epoch; returns the new epoch. Idempotent per name."""
+        """Shut in somebody's name and raise the global epoch; returns the epoch.
+
+        Again in the same name changes nothing: no order has passed since, and an epoch that rose unheard would leave the
+        executor behind.
+        """
         with self._lock:
-            self._shut[by] = reason
-            self._global += 1
+            if by not in self._shut:
+                self._shut[by] = reason
+                self._global += 1
             return self._global
 
     def open(self, by: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,48 @@ def test_the_first_reason_of_a_latch_stays(tmp_path: Path) -> None:
     latch.clear()
     latch.clear()
     assert not latch.is_set()
+
+
+def test_a_latch_that_cannot_be_written_holds_in_its_process_until_cleared(tmp_path: Path) -> None:
+    latch = Latch(tmp_path / "gone")
+    assert not latch.set("loss", "executor")
+    assert latch.is_set() and latch.reason() == "loss (by executor)"
+    (tmp_path / "gone").mkdir()
+    assert latch.set("another", "operator")  # written now, with the first reason
+    assert Latch(tmp_path / "gone").reason() == "loss (by executor)"
+    latch.clear()
+    assert not latch.is_set()
+
+
+def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
+    failed: list[OSError] = []
+
+    def write() -> None:
+        try:
+            for number in range(100):
+                write_json(tmp_path / "halt", {"number": number})
+        except OSError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert [path.name for path in tmp_path.iterdir()] == ["halt"]
+
+
+def test_a_look_at_the_lock_does_not_fail_a_start(tmp_path: Path) -> None:
+    lock = WalletLock(tmp_path)
+    lock.path.touch()
+    with lock.path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not held(lock.path)
+        threading.Timer(0.02, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        lock.take(tmp_path)
+        assert held(lock.path)
+    lock.release()
 
 
 def test_a_run_directory_is_used_once(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def test_a_shut_stops_every_order_of_an_older_epoch_for_ever() -> None:
     assert reject(gate, an_order(epoch=epoch)) is None
 
 
+def test_a_second_shut_in_the_same_name_raises_no_epoch_that_nobody_hears_of() -> None:
+    gate = an_open_gate()
+    epoch = gate.shut("latch", "root")
+    assert gate.shut("latch", "operator, again") == epoch == gate.epoch()
+    gate.open("latch")
+    assert gate.shut("latch", "a new one") == epoch + 1
+
+
 def test_each_name_must_take_its_own_shut_back() -> None:
     gate = an_open_gate()
     gate.shut("root", "x")
