@@ -37,6 +37,9 @@ RUN_DIR = click.option(
 )
 SERIES = click.option("--series", multiple=True, help="Series of markets, such as btc-updown-5m; may be given again.")
 SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of the generated market.")
+WORLD = click.option(
+    "--world", help="Generated market: tight (default), wide, calm, storm, hostile, or a .toml file of its parameters."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
@@ -65,6 +68,7 @@ def bot(context: click.Context, debug: bool) -> None:
     help="Where the run is recorded; default: runs/<UTC time>-<mode>.",
 )
 @SEED
+@WORLD
 @click.option(
     "--ui",
     type=click.Choice(["auto", "rich", "plain", "none"]),
@@ -91,6 +95,7 @@ def start(debug: bool, /, **options: Any) -> None:
 )
 @SEED
 @SERIES
+@WORLD
 @click.option(
     "--protocol",
     type=click.Choice(["1", "2", "3"]),
@@ -104,16 +109,25 @@ def start(debug: bool, /, **options: Any) -> None:
 @click.option("--aligned", is_flag=True, help="Start windows on the real venue's grid instead of at once.")
 @click.option("--json", "as_json", is_flag=True, help="Only the ready line on standard output (it is JSON either way).")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
-def sim(as_json: bool, seed: int | None, series: tuple[str, ...], protocol: str, **options: Any) -> None:
+def sim(
+    as_json: bool, seed: int | None, series: tuple[str, ...], protocol: str, world: str | None, **options: Any
+) -> None:
     """Serve the embedded venue alone: one JSON line with its addresses and test wallet, then it serves until stopped."""
     import orjson
 
     from bot.settings import Run, validated
+    from bot.sim import worlds
     from bot.sim.server import VenueOptions, serve
 
     chosen = validated({"run": {"series": list(series)}}, "--series").run.series if series else Run().series
     serve(
-        VenueOptions(seed=seed, series=chosen, protocol=int(protocol), **options),
+        VenueOptions(
+            seed=seed,
+            series=chosen,
+            protocol=int(protocol),
+            parameters=worlds.world(world or worlds.DEFAULT),
+            **options,
+        ),
         lambda info: click.echo(orjson.dumps(info)),
     )
 

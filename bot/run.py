@@ -22,6 +22,7 @@ from bot import logs
 from bot.embedded import EmbeddedVenue, ask_info, ledger_of
 from bot.errors import SettingsError, VenueRefused, VenueUnavailable
 from bot.settings import Settings, check_live, load, validated
+from bot.sim.worlds import world
 from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, write_json
 
 FLAT, NOT_FLAT, INTERNAL, ENDED_HALTED = 0, 5, 70, 75
@@ -41,6 +42,7 @@ class StartOptions:
     for_s: float | None = None
     run_dir: Path | None = None
     seed: int | None = None
+    world: str | None = None
     ui: str = "auto"
     as_json: bool = False
     yes: bool = False
@@ -84,10 +86,14 @@ def run(options: StartOptions) -> int:
     if mode == "paper":
         raise SettingsError("paper mode is not there yet: use --mode sim or --mode live")
     if mode == "live":
-        if options.venue or options.seed is not None:
-            raise SettingsError("--venue and --seed belong to sim mode")
+        if options.venue or options.seed is not None or options.world:
+            raise SettingsError("--venue, --seed and --world belong to sim mode")
         check_live(settings, raw)
         confirm_live(settings, options.yes)
+    if options.world:
+        if options.venue:
+            raise SettingsError("--world belongs to the venue: give it to the `bot sim` that --venue names")
+        world(options.world)  # refused here, in one line, rather than by the child
     with contextlib.ExitStack() as stack:
         return _run(options, settings, signals, stack)
 
@@ -122,8 +128,10 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         series_of_venue(settings, info)
     run_dir = RunDir.new(options.run_dir, mode)
     if mode == "sim" and not options.venue:
-        series = [word for name in settings.run.series for word in ("--series", name)]
-        child = EmbeddedVenue(series + (["--seed", str(seed)] if seed is not None else []), run_dir.path / "venue.log")
+        words = [word for name in settings.run.series for word in ("--series", name)]
+        words += ["--seed", str(seed)] if seed is not None else []
+        words += ["--world", options.world] if options.world else []
+        child = EmbeddedVenue(words, run_dir.path / "venue.log")
         stack.callback(child.stop)
         import_module("bot.app")  # its imports cost as much as the venue's start, so they share the wait
         info = child.info()

@@ -260,9 +260,9 @@ def series_slug(market: rec.SimMarket) -> str:
 def _token_ids(market: rec.SimMarket) -> tuple[list[str], list[str]]:
     """(CLOB token ids, position ids): the pair that does not trade is made up, or missing."""
     traded = [market.up_token, market.down_token]
-    made_up = [str(int(hashlib.sha256(token.encode()).hexdigest(), 16)) for token in traded]
     if market.version == 3:
-        return made_up, traded
+        return [str(int(hashlib.sha256(token.encode()).hexdigest(), 16)) for token in traded], traded
+    made_up = [str(rec.position_id(market.condition_id[2:], outcome)) for outcome in (0, 1)]
     return traded, made_up if int(market.condition_id[-1], 16) < 6 else []
 
 

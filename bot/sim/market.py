@@ -14,6 +14,7 @@ from typing import TypeAlias
 from bot.errors import SettingsError
 from bot.market import Rule
 from bot.sim.exchange import Exchange, SimMarket
+from bot.sim.mishaps import Cuts, Disconnected, Flurries, Flurry, Reverts
 from bot.sim.parameters import WorldParameters
 from bot.sim.prices import (
     SAMPLE_MS,
@@ -25,12 +26,16 @@ from bot.sim.prices import (
     SourcePrice,
     Twap,
 )
+from bot.sim.records import position_id
 from bot.sim.traders import NOISE_SETS, RICH, Crowd, Informed, Maker, Noise, delays_in_steps
 from bot.sim.window import Life
 
 __all__ = [
     "BinanceQuote",
     "BinanceTrade",
+    "Disconnected",
+    "Flurry",
+    "Mishap",
     "SourcePrice",
     "Twap",
     "World",
@@ -39,6 +44,7 @@ __all__ = [
 ]
 
 WorldEvent: TypeAlias = BinanceQuote | BinanceTrade | SourcePrice | Twap
+Mishap: TypeAlias = Flurry | Disconnected
 
 NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP"}
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -94,6 +100,12 @@ class World:
             Informed("informed-slow", self.crowd, parameters.informed_size, parameters.informed_slow_per_s,
                      _steps(parameters.informed_slow_delay_ms), parameters.informed_slow_margin, self._seed),
         ]  # fmt: skip
+        if not parameters.informed:
+            self._informed.clear()
+        self._reverts = Reverts(exchange, parameters, self._seed, self.true_p)
+        self._flurries = [Flurries(path, parameters, self._seed) for path in self.paths.values()]
+        self._mishaps: list[Mishap] = []
+        self._cuts = Cuts(parameters, self._seed, self.now_ms)
         self._delays = delays_in_steps(parameters)
         for name in ("noise-1", *(i.name for i in self._informed), *self.maker_names):
             exchange.deposit(name, RICH)
@@ -147,14 +159,28 @@ class World:
             self.exchange.step(self.now_ms)
             for path in self.paths.values():
                 path.step()
-                path.feed(events)
+                path.feed(events.append)
             if self.now_ms % SAMPLE_MS == 0:
                 self._tell_settlement(events)
             for one in self._series:
                 for life in one.lives:
                     life.step(self.now_ms)
                 self._roll(one)
+            self._go_wrong()
         return events
+
+    def take_mishaps(self) -> list[Mishap]:
+        """What went wrong on the book and user streams since the last call, oldest first."""
+        mishaps, self._mishaps = self._mishaps, []
+        return mishaps
+
+    def _go_wrong(self) -> None:
+        self._reverts.step(self.now_ms)
+        for flurries in self._flurries:
+            if (flurry := flurries.step(self.now_ms)) is not None:
+                self._mishaps.append(flurry)
+        if (cut := self._cuts.step(self.now_ms)) is not None:
+            self._mishaps.append(cut)
 
     def _jump(self, now_ms: int, events: list[WorldEvent]) -> None:
         self.exchange.step(now_ms)
@@ -234,16 +260,17 @@ class World:
 
     def _market(self, one: Series, start_ms: int) -> SimMarket:
         slug = f"{one.name}-{start_ms // 1000}"
+        condition_id, tokens = self._ids(slug)
         minutes = one.duration_ms // 60_000
         parameters = self.parameters
         return SimMarket(
-            condition_id="0x" + self._digest(slug, "condition"),
+            condition_id=condition_id,
             slug=slug,
             series=one.name,
             asset=one.asset,
             question=f"{NAMES[one.asset]} Up or Down - {minutes} minutes from {start_ms // 1000}",
-            up_token=str(int(self._digest(slug, "up"), 16)),
-            down_token=str(int(self._digest(slug, "down"), 16)),
+            up_token=tokens[0],
+            down_token=tokens[1],
             version=self.protocol,
             rule=Rule.TWAP,
             window_s=one.window_s,
@@ -255,6 +282,14 @@ class World:
             rebate_rate=parameters.rebate_rate,
             taker_delay_ms=parameters.taker_delay_ms,
         )
+
+    def _ids(self, slug: str) -> tuple[str, tuple[str, str]]:
+        """Condition id and the two token ids, as the generation of the market forms them."""
+        digest = self._digest(slug, "condition")
+        if self.protocol == 3:  # the condition id is the position ids' upper 31 bytes, padded
+            up, down = position_id(digest, 0), position_id(digest, 1)
+            return f"0x{up >> 8:062x}00", (str(up), str(down))
+        return "0x" + digest, (str(int(self._digest(slug, "up"), 16)), str(int(self._digest(slug, "down"), 16)))
 
     def _digest(self, slug: str, what: str) -> str:
         return hashlib.sha256(f"{self._seed}:{slug}:{what}".encode()).hexdigest()

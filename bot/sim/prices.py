@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
@@ -77,6 +78,7 @@ class PricePath:
         self._y = self._rng.gauss(0.0, parameters.sigma_sd)  # ln(sigma_t / sigma)
         self.sigma = self._sigma_mean * math.exp(self._y)
         self._excited = 0.0  # jump intensity on top of the base rate
+        self.jumps = 0  # so far
         self._burst_until_ms = 0
         self._quotes_owed = 0.0
         self._update_id = 1_000_000_000
@@ -107,6 +109,7 @@ class PricePath:
         self.x += self.sigma * math.sqrt(dt_s) * rng.gauss(0.0, 1.0)
         if rng.random() < (1.0 / parameters.jump_every_s + self._excited) * dt_s:
             self.x += rng.gauss(0.0, parameters.jump_sd)
+            self.jumps += 1
             self._excited += parameters.jump_branching / parameters.jump_decay_s
             self._burst_until_ms = self.now_ms + round(parameters.burst_s * 1000)
         self.now_ms += dt_ms
@@ -168,8 +171,8 @@ class PricePath:
 
     # -- the feed --------------------------------------------------------------------------------------------------
 
-    def feed(self, events: list[BinanceQuote | BinanceTrade | SourcePrice | Twap]) -> None:
-        """Append what the reference's streams say in this step."""
+    def feed(self, tell: Callable[[BinanceQuote | BinanceTrade], None]) -> None:
+        """Tell what the reference's streams say in this step."""
         parameters, rng = self.parameters, self._feed_rng
         step_s = STEP_MS / 1000.0
         rate = parameters.quotes_per_s * self.sigma / self._sigma_mean
@@ -179,9 +182,9 @@ class PricePath:
         self._quotes_owed += rate * step_s * 2.0 * rng.random()
         while self._quotes_owed >= 1.0:
             self._quotes_owed -= 1.0
-            events.append(self._quote())
+            tell(self._quote())
         if rng.random() < parameters.trades_per_s * step_s * rate / parameters.quotes_per_s:
-            events.append(self._trade())
+            tell(self._trade())
 
     def _bid_e8(self) -> E8:
         step = PRICE_STEP_E8[self.asset]

@@ -211,7 +211,7 @@ class Noise:
         self.restart(now_ms)
 
     def restart(self, now_ms: int) -> None:
-        rate = self._parameters.noise_per_s
+        rate = self._parameters.noise_per_s if self._parameters.noise else 0.0
         self.next_ms = now_ms + round(self._rng.expovariate(rate) * 1000) if rate else 1 << 62
 
     def arrive(self, now_ms: int, quiet: bool) -> None:
