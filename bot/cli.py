@@ -106,6 +106,12 @@ def start(debug: bool, /, **options: Any) -> None:
 @click.option(
     "--state", type=click.Path(path_type=Path, dir_okay=False), help="File that keeps ledger and keys across restarts."
 )
+@click.option(
+    "--load",
+    type=click.FloatRange(0, 100_000),
+    default=0.0,
+    help="Market frames a second to each listener, beside the world's own.",
+)
 @click.option("--aligned", is_flag=True, help="Start windows on the real venue's grid instead of at once.")
 @click.option("--json", "as_json", is_flag=True, help="Only the ready line on standard output (it is JSON either way).")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)

@@ -31,6 +31,7 @@ class Books:
         self._stamps: dict[str, int] = {}
         self._last: dict[str, tuple[Px, Side]] = {}  # last trade in Up terms, with the taker's side
         self._summaries: dict[str, dict[str, Any]] = {}
+        self._versions: dict[str, int] = {}
 
     def note(self, event: rec.Event) -> None:
         """Called with every event before anything is rendered."""
@@ -42,10 +43,19 @@ class Books:
                 pass
             case _:
                 return
-        market = self._exchange.markets[cid]
-        self._stamps[cid] = event.ts_ms
+        self._versions[cid] = self.version(cid) + 1
+        self.restamp(cid, event.ts_ms)
+
+    def restamp(self, condition_id: str, ts_ms: int) -> None:
+        """The market's books were told anew at this time, changed or not."""
+        market = self._exchange.markets[condition_id]
+        self._stamps[condition_id] = ts_ms
         self._summaries.pop(market.up_token, None)
         self._summaries.pop(market.down_token, None)
+
+    def version(self, condition_id: str) -> int:
+        """Grows with every change of the market's books."""
+        return self._versions.get(condition_id, 0)
 
     def stamp(self, condition_id: str) -> int:
         """When the market's book last changed."""

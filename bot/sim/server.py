@@ -37,6 +37,7 @@ from bot.sim.faults import Fault, Faults
 from bot.sim.gamma import GammaRoutes
 from bot.sim.http import LOGGED, Refusal, refused
 from bot.sim.live_stream import LiveStream
+from bot.sim.load import Load
 from bot.sim.market import World, WorldParameters
 from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
@@ -71,6 +72,7 @@ class VenueOptions(msgspec.Struct, kw_only=True):
     enforce_rates: bool = False  # refuse what is over the trading budget with 429
     faults: tuple[Fault, ...] = ()
     quirks: Quirks = Quirks()
+    load: float = 0.0  # market frames a second, beside what the world brings
     log: Callable[[str], None] | None = None  # gets one line for each thing worth a line
 
 
@@ -109,6 +111,7 @@ class Server:
         self.outage = Outage()
         venue.faults.on("W09", self.outage.cut)
         self._market, self._user = MarketStream(venue), UserStream(venue)
+        self.load = Load(venue, self._market, self.seed)
         self._live, self._rtds = LiveStream(venue), Rtds(venue)
         self._binance = BinanceApi(venue, [asset.upper() + "USDT" for asset in assets])
         gamma = GammaRoutes(venue)
@@ -122,6 +125,7 @@ class Server:
             gamma.routes("/gamma", "/data-api"),
             self._binance.routes("/binance"),
             ControlRoutes(venue).routes(),
+            self.load.routes(),
             [
                 web.get("/ws/market", self._market.connect),
                 web.get("/ws/user", self._user.connect),
@@ -173,7 +177,8 @@ class Server:
             port = runner.addresses[0][1]
             self._start_world()
             self.venue.info = self._info(port)
-            self._background = [asyncio.create_task(self._run())]
+            self.load.start(self.options.load)
+            self._background = [asyncio.create_task(self._run()), asyncio.create_task(self.load.run())]
             if self.options.state is not None:
                 self._background.append(asyncio.create_task(self._keep_saving()))
             self._log(f"venue {self.venue_id} serves on {HOST} port {port}, seed {self.seed}")
@@ -224,8 +229,10 @@ class Server:
             await asyncio.sleep(STEP_S)
 
     async def failed(self) -> None:
-        """Returns when the stepping loop ended, which it does only by failing; raises what ended it."""
-        await self._background[0]
+        """Returns when one of the two loops ended, which they do only by failing; raises what ended it."""
+        done, _ = await asyncio.wait(self._background[:2], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
     def _info(self, port: int) -> dict[str, Any]:
         http, ws = f"http://{HOST}:{port}", f"ws://{HOST}:{port}"

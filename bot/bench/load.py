@@ -1,0 +1,214 @@
+"""The venue under load: does it send what it was told to several subscribers, and does REST still answer?
+
+`python -m bot.bench.load --seconds 20 --subscribers 3 --frames-per-s 10000` prints one JSON line. Venue and subscribers
+are processes of their own; this one asks over REST, at a steady pace, first at rest and then under load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from bot.access import Access, from_info
+from bot.bench.listener import open_tokens
+from bot.embedded import EmbeddedVenue
+from bot.messages import CancelOrder, ExecType, ExecutionReport, NewOrder, Side
+from bot.units import NS_PER_S
+from bot.venues.clob_http import Connection
+
+WARM_S = 2.0  # the first order waits for the venue's checks to be loaded
+IDLE_S = 3.0
+PAUSE_S = 0.01  # between two requests
+PX, SHARES = 100, 5
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--subscribers", type=int, default=3)
+    parser.add_argument("--frames-per-s", type=float, default=10_000.0)
+    parser.add_argument("--check-every", type=int, default=100, help="check the hash of every n-th change; 0: of none")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    report = measure(
+        options.seconds, options.subscribers, options.frames_per_s, check_every=options.check_every, seed=options.seed
+    )
+    sys.stdout.write(orjson.dumps(report).decode() + "\n")
+
+
+def measure(seconds: float, subscribers: int, frames_per_s: float, *, check_every: int, seed: int) -> dict[str, Any]:
+    """One run; whatever it started has ended when it returns."""
+    with tempfile.TemporaryDirectory() as folder:
+        venue = EmbeddedVenue(["--seed", str(seed)], Path(folder) / "venue.log")
+        try:
+            return _measured(venue.info(), seconds, subscribers, frames_per_s, check_every)
+        finally:
+            venue.stop()
+
+
+def _measured(
+    info: dict[str, Any], seconds: float, subscribers: int, frames_per_s: float, check_every: int
+) -> dict[str, Any]:
+    prober = Prober(from_info(info), info)
+    listener = subprocess.Popen(
+        [sys.executable, "-m", "bot.bench.listener", info["url"], str(subscribers), str(check_every)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert listener.stdout is not None
+        assert listener.stdin is not None
+        if listener.stdout.readline() != b"ready\n":
+            raise RuntimeError("the subscribers did not start")
+        prober.run(WARM_S)
+        at_rest = prober.run(min(IDLE_S, seconds))
+        control = Connection(info["url"])
+        load = orjson.dumps({"frames_per_s": frames_per_s})
+        control.request("POST", "/control/load", body=load)
+        listener.stdin.write(b"begin\n")
+        listener.stdin.flush()
+        cpu_s, begun_s = _cpu_s(info["pid"]), time.monotonic()
+        under_load = prober.run(seconds)
+        took_s = time.monotonic() - begun_s
+        used_s = _cpu_s(info["pid"]) - cpu_s
+        sent = orjson.loads(control.request("GET", "/control/load").body)
+        control.request("POST", "/control/load", body=b'{"frames_per_s":0}')
+        books = [
+            orjson.loads(control.request("GET", f"/book?token_id={t}").body) for t in open_tokens(info["gamma_url"])
+        ]
+        time.sleep(0.5)  # for what is on its way
+        said, _ = listener.communicate(timeout=30.0)
+    except BaseException:
+        listener.kill()
+        listener.wait()
+        raise
+    heard = orjson.loads(said)
+    verified = heard.pop("verified", {})
+    return {
+        "seconds": round(took_s, 2),
+        "frames_per_s": frames_per_s,
+        "conditions": _conditions(),
+        "sent": sent,
+        **heard,
+        # A hash covers the whole book, so one that a client found right is the book that it has.
+        "books_true": sum(book.get("hash") in verified.get(book.get("asset_id"), ()) for book in books),
+        "books_asked": len(books),
+        "rest_at_rest_ms": at_rest,
+        "rest_under_load_ms": under_load,
+        "venue_cpu": round(used_s / took_s, 3),
+    }
+
+
+def _conditions() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "load_average_1m": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Prober:
+    """Four requests in turn, one at a time: time, a book, an order that rests far from the touch, its cancel."""
+
+    def __init__(self, access: Access, info: dict[str, Any]) -> None:
+        self._access = access
+        self._gamma_url = info["gamma_url"]
+        self._api = access.api()
+        self._http = Connection(info["rest_url"])
+        self._count = 0
+        self._token = ""
+        self._looked_s = 0.0
+
+    def run(self, seconds: float) -> dict[str, Any]:
+        """Milliseconds by call, and of all together."""
+        took: dict[str, list[float]] = {}
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            if time.monotonic() - self._looked_s > 10.0:
+                self._looked_s = time.monotonic()
+                self._token = open_tokens(self._gamma_url)[-1]  # of the window that begins last
+            order = self._order()
+            for name, call in (
+                ("GET /time", lambda: self._get("/time")),
+                ("GET /book", lambda: self._get(f"/book?token_id={self._token}")),
+                ("POST /order", lambda order=order: self._post(order)),
+                ("DELETE /order", lambda order=order: self._cancel(order)),
+            ):
+                took.setdefault(name, []).append(_timed(call))
+                time.sleep(PAUSE_S)
+        took["all"] = [value for values in took.values() for value in values]
+        return {name: _figures(values) for name, values in took.items()}
+
+    def _get(self, path: str) -> None:
+        reply = self._http.request("GET", path)
+        assert reply.status == 200, reply.body
+
+    def _post(self, order: NewOrder) -> None:
+        self._accepted(self._api.post_orders([order]), ExecType.NEW)
+
+    def _cancel(self, order: NewOrder) -> None:
+        cancel = CancelOrder(cl_ord_id=order.cl_ord_id, order_id=order.order_id, symbol=order.symbol)
+        self._accepted(self._api.cancel_orders([cancel]), ExecType.CANCELED)
+
+    def _accepted(self, told: list[Any], kind: ExecType) -> None:
+        assert isinstance(told[0], ExecutionReport), told
+        assert told[0].exec_type is kind, told
+
+    def _order(self) -> NewOrder:
+        self._count += 1
+        now_ns = time.monotonic_ns()
+        order = NewOrder(
+            cl_ord_id=f"probe-{self._count}",
+            order_id="",
+            symbol="probe",
+            asset_id=self._token,
+            side=Side.BUY,
+            px=PX,
+            order_qty=SHARES * 1_000_000,
+            maker_amount=PX * SHARES * 100,
+            taker_amount=SHARES * 1_000_000,
+            salt=self._count,
+            timestamp_ms=time.time_ns() // 1_000_000,
+            version=2,
+            neg_risk=False,
+            tick=100,
+            epoch=0,
+            valid_until_ns=now_ns + 10 * NS_PER_S,
+            made_ns=now_ns,
+        )
+        return msgspec.structs.replace(order, order_id=self._access.signer.order_id_of(order))
+
+
+def _timed(call: Callable[[], None]) -> float:
+    begun_ns = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - begun_ns) / 1e6
+
+
+def _figures(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    at = {
+        name: ordered[min(int(len(ordered) * share), len(ordered) - 1)] for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
+    return {"n": len(ordered), **{name: round(value, 2) for name, value in at.items()}, "max": round(ordered[-1], 2)}
+
+
+if __name__ == "__main__":
+    main()

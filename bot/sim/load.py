@@ -1,0 +1,216 @@
+"""Market frames at a commanded rate, to whoever listens: the venue under load, its books as true as ever.
+
+A step sends what fell due since the last one, in slices between which requests are served; what it is too late for it
+leaves out and counts. While it runs, a participant of its own keeps every tick far from the touch filled, so that books
+have the size that real ones have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from bot.messages import Side
+from bot.sim.clob_streams import MarketStream
+from bot.sim.exchange import Exchange
+from bot.sim.flicker import Flicker
+from bot.sim.http import Refusal, answer
+from bot.sim.records import SimMarket
+from bot.sim.sockets import Batch
+from bot.sim.traders import RICH, Crowd
+from bot.sim.venue import Venue
+from bot.units import LOT, PX_ONE, Px
+
+RATE_MAX = 100_000
+SLICE = 25  # frames; well under a millisecond
+SLICES_MAX = 4  # in one step, to make up for a late one
+STEP_S = 0.002
+IDLE_S = 0.02
+LATE_S_MAX = 0.5
+BOOKS_EVERY = 100  # frames for one that is whole books
+UNDER_WAY = 4  # times as many frames as for a market that has not begun
+DEPTH_EVERY_S = 0.05
+
+
+class Depth:
+    """Real orders of one patient owner at every tick that is far from the touch, larger the farther; gone before the end."""
+
+    name = "depth-1"
+    near = 8  # ticks from the touch where it begins; nearer than half of that it withdraws
+    levels = 100  # of a side at most
+    orders_at_once = 8
+    leaves_ms = 5_000
+
+    def __init__(self, exchange: Exchange, crowd: Crowd, seed: str) -> None:
+        self._exchange = exchange
+        self._crowd = crowd
+        self._rng = random.Random(seed)
+        self._resting: dict[str, dict[tuple[Side, Px], str]] = {}
+        exchange.deposit(self.name, RICH)
+
+    def keep(self, market: SimMarket, now_ms: int) -> None:
+        """Withdraw what the touch came near to, and place a few of those that are missing."""
+        bid, ask = self._exchange.best(market.condition_id)
+        if market.end_ms - now_ms < self.leaves_ms or not (bid and ask):
+            self._leave(market.condition_id, now_ms)
+            return
+        resting = self._resting.setdefault(market.condition_id, {})
+        tick, left = market.tick, self.orders_at_once
+        close = [
+            key
+            for key, order_id in resting.items()
+            if (bid - key[1] if key[0] is Side.BUY else key[1] - ask) < self.near // 2 * tick
+            or self._exchange.order(order_id) is None
+        ]
+        self._exchange.cancel(self.name, [resting.pop(key) for key in close], now_ms)
+        for side, first, sign in ((Side.BUY, bid, -1), (Side.SELL, ask, 1)):
+            for number in range(self.near, self.near + self.levels):
+                px = first + sign * number * tick
+                if not (left and tick <= px <= PX_ONE - tick):
+                    break
+                if (side, px) not in resting:
+                    lots = 100 * math.exp(self._rng.gauss(4.0 + 0.05 * number, 0.8))
+                    order_id = self._crowd.send(self.name, market, side, px, LOT * (500 + round(lots)), now_ms, order_type="GTC")  # fmt: skip
+                    resting[side, px] = order_id
+                    left -= 1
+
+    def leave(self, now_ms: int) -> None:
+        for condition_id in list(self._resting):
+            self._leave(condition_id, now_ms)
+
+    def _leave(self, condition_id: str, now_ms: int) -> None:
+        if self._resting.pop(condition_id, None):
+            self._exchange.cancel_market(self.name, condition_id, now_ms=now_ms)
+
+
+class Load:
+    """The rate in force, and what was sent at it."""
+
+    def __init__(self, venue: Venue, stream: MarketStream, seed: int) -> None:
+        self._venue = venue
+        self._stream = stream
+        self._flicker = Flicker(venue.exchange, venue.books, f"{seed}:flicker")
+        self._rng = random.Random(f"{seed}:load")
+        self._depth = Depth(venue.exchange, Crowd(venue.exchange), f"{seed}:depth")
+        self._depth_due_s = 0.0
+        self._before_s = 0.0
+        self._owed = 0.0
+        self._until_s = 0.0
+        self.frames_per_s = 0.0
+        self.sent = self.missed = self.books = 0
+
+    def start(self, frames_per_s: float, for_s: float = math.inf) -> None:
+        """From now on; in place of what was commanded before. A rate of 0 stops."""
+        if not frames_per_s:
+            self._stop()
+            return
+        now_s = time.monotonic()
+        self.frames_per_s, self._until_s = frames_per_s, now_s + for_s
+        self._before_s, self._owed = now_s, 0.0
+        self.sent = self.missed = self.books = 0
+
+    def _stop(self) -> None:
+        self.frames_per_s = 0.0
+        assert self._venue.world is not None
+        self._depth.leave(self._venue.world.now_ms)
+        self._venue.tell()
+
+    def status(self) -> dict[str, Any]:
+        left_s = self._until_s - time.monotonic() if self.frames_per_s else 0.0
+        return {
+            "frames_per_s": self.frames_per_s,
+            "left_s": round(left_s, 3) if math.isfinite(left_s) else None,
+            "sent": self.sent,
+            "missed": self.missed,
+            "books": self.books,
+        }
+
+    async def run(self) -> None:
+        """For ever: a few frames at a time, so that a request waits for a few frames at most."""
+        while True:
+            await self.step()
+            await asyncio.sleep(STEP_S if self.frames_per_s else IDLE_S)
+
+    async def step(self) -> None:
+        """Send what is due. Frames nobody listens to are not made, and not owed."""
+        if not self.frames_per_s:
+            return
+        now_s = time.monotonic()
+        assert self._venue.world is not None
+        now_ms = self._venue.world.now_ms
+        if now_s >= self._until_s:
+            self._stop()
+            return
+        markets = self._stream.heard()
+        self._owed += (now_s - self._before_s) * self.frames_per_s if markets else 0.0
+        self._before_s = now_s
+        late = int(self._owed - LATE_S_MAX * self.frames_per_s)
+        if late > 0:
+            self.missed += late
+            self._owed -= late
+        if markets and now_s >= self._depth_due_s:
+            self._depth_due_s = now_s + DEPTH_EVERY_S
+            for market in markets:
+                self._depth.keep(market, now_ms)
+            self._venue.tell()
+        weights = [UNDER_WAY if market.start_ms <= now_ms else 1 for market in markets]
+        for _ in range(SLICES_MAX if markets else 0):
+            if self._owed < 2:
+                break
+            self._slice(self._rng.choices(markets, weights)[0], now_ms)
+            await asyncio.sleep(0)
+
+    def _slice(self, market: SimMarket, now_ms: int) -> None:
+        """A few frames of one market, and now and then the books of all."""
+        self._venue.tell()  # whatever changed leaves first, for the frames begin and end with the present book
+        if market.closed or market.outcome:
+            self._owed -= 1  # ended while we were sending
+            return
+        frames = self._flicker.frames(market, min(SLICE, int(self._owed)), now_ms)
+        self._stream.broadcast(market, Batch(frames))
+        sent = len(frames)
+        if self._rng.random() * BOOKS_EVERY < SLICE:
+            markets = [known for known in self._stream.heard() if not known.closed]
+            self._stream.broadcast_books(
+                {
+                    token: event
+                    for known in markets
+                    for token, event in zip((known.up_token, known.down_token), self._flicker.text(known, now_ms).events(), strict=True)
+                }
+            )  # fmt: skip
+            self.books += 1
+            sent += 1
+        self.sent += sent
+        self._owed -= max(sent, 1)
+
+    # -- control ----------------------------------------------------------------------------------------------------
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/control/load", self.show), web.post("/control/load", self.command)]
+
+    async def show(self, request: web.Request) -> web.Response:
+        return answer(self.status())
+
+    async def command(self, request: web.Request) -> web.Response:
+        """{"frames_per_s": 10000, "for_s": 300}; without for_s until told otherwise."""
+        try:
+            body = orjson.loads(await request.read())
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not body.keys() <= {"frames_per_s", "for_s"}:
+            raise Refusal('a load is an object such as {"frames_per_s": 10000, "for_s": 300}')
+        rate, for_s = body.get("frames_per_s"), body.get("for_s", math.inf)
+        self.start(_amount(rate, "frames_per_s", RATE_MAX), _amount(for_s, "for_s", math.inf))
+        return answer(self.status())
+
+
+def _amount(value: Any, name: str, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise Refusal(f"{name} is a number" + (f" up to {most}" if math.isfinite(most) else " of seconds"))
+    return value
