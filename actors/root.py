@@ -14,7 +14,6 @@ from loguru import logger
 from actors.base import ROOT, Actor
 from actors.router import Health
 from actors.supervision import (
-    EXIT_FAILED,
     ChildSpec,
     Facts,
     Supervisor,
@@ -22,7 +21,6 @@ from actors.supervision import (
     answer_in_hands,
     answer_undelivered,
     diagnose,
-    exit_code,
 )
 from bot.messages import ChildFailed, Fail, Halt, InjectedFault, Message, NewOrder, Resume, Shutdown, TimerTick
 from bot.units import NS_PER_S, Ns
@@ -87,7 +85,7 @@ class Child:
 class RootActor(Actor):
     """Invariant: while a child is not up, the gate is shut in the root's name, and no later than the panic request.
 
-    It wakes itself by its mailbox's alarm, so that it needs no timer to watch the timer. `end(exit_code, reason)` and
+    It wakes itself by its mailbox's alarm, so that it needs no timer to watch the timer. `end(failed, reason)` and
     `latch(reason, by)` are called on its thread; `latched()` gives the reason while the halt latch is set.
     """
 
@@ -97,8 +95,8 @@ class RootActor(Actor):
         children: Sequence[ChildSpec],
         gate: GatePort,
         panic: PanicPort,
-        end: Callable[[int, str], None],
-        latch: Callable[[str, str], None],
+        end: Callable[[bool, str], None],
+        latch: Callable[[str, str], object],
         latched: Callable[[], str | None],
         patience: Patience = Patience(),
         supervisor: Supervisor | None = None,
@@ -157,7 +155,7 @@ class RootActor(Actor):
         epoch = self._gate.shut(ROOT, reason)
         self._panic.request(reason)
         self.directory.tell(EXECUTOR, Fail(reason=reason, epoch=epoch))
-        self._end_run(EXIT_FAILED, reason)
+        self._end_run(True, reason)
 
     def _watch(self) -> None:
         if self._ended:
@@ -337,13 +335,11 @@ class RootActor(Actor):
     def _end_when_due(self, now_ns: Ns) -> None:
         if not (self._flat and self._executor_is_done()) and now_ns < self._end_by_ns:
             return
-        verified = self._flat
+        logger.info("ending {}: {}", "flat" if self._flat else "without proof of flat", self._end_reason)
         self._ended = True
         self.mailbox.clear_alarm()
         self._stop_children()
-        code = exit_code(verified=verified, failed=self._end_failed, halted=self._halted)
-        logger.info("ending with {}: {}", code, self._end_reason)
-        self._end_run(code, self._end_reason)
+        self._end_run(self._end_failed, self._end_reason)
 
     def _executor_is_done(self) -> bool:
         """Facts that came before the venue was seen empty belong in the journal."""

@@ -1,5 +1,5 @@
 """The policy of supervision as functions of facts and time: what counts as failed, who may come back, what a dead
-gateway's requests are answered with, how a run ends. Knows no thread and no mailbox."""
+gateway's requests are answered with. Knows no thread and no mailbox."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ from bot.messages import (
     TradesRequest,
 )
 from bot.units import NS_PER_S, Ns
-
-EXIT_FLAT = 0
-EXIT_NOT_FLAT = 5
-EXIT_FAILED = 70
-EXIT_HALTED = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +98,6 @@ class Supervisor:
     def forgive(self, name: str) -> None:
         """A person lifted the latch: its failures are counted anew."""
         self._failures.pop(name, None)
-
-
-def exit_code(*, verified: bool, failed: bool, halted: bool) -> int:
-    """Precedence of the contract: 5, 70, 75, 0."""
-    if not verified:
-        return EXIT_NOT_FLAT
-    if failed:
-        return EXIT_FAILED
-    return EXIT_HALTED if halted else EXIT_FLAT
 
 
 def answer_undelivered(request: Message, now_ns: Ns, text: str) -> Message | None:

@@ -23,13 +23,14 @@ from actors.monitor import MonitorActor
 from actors.root import RootActor
 from actors.router import Directory, Router
 from actors.strategy import StrategyActor
-from actors.supervision import EXIT_FAILED, ChildSpec
+from actors.supervision import ChildSpec
 from actors.timer import TimerActor
 from bot import messages as m
 from bot.access import Access
 from bot.caches import Caches
 from bot.control import ControlServer
 from bot.desk import OperatorDesk
+from bot.errors import JournalError
 from bot.execution.executor import Executor
 from bot.execution.gate import Gate
 from bot.execution.risk import Limits
@@ -37,7 +38,7 @@ from bot.faults import FaultWatch
 from bot.history.journal import Journal
 from bot.latency import NAMES, Latency
 from bot.market import Market, Rule
-from bot.panic import Panic
+from bot.panic import FlatReport, Panic
 from bot.pnl import Pnl
 from bot.ports import Sender
 from bot.quoting.strategy import Strategy
@@ -55,6 +56,9 @@ from bot.venues.venue_clock import VenueClock
 from bot.venues.websocket import Reader
 
 SWITCH_INTERVAL_S = 0.0001  # the default 5 ms is the tail of every hand-over while a thread parses a backlog
+
+LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
+HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
 
 GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
 
@@ -173,7 +177,7 @@ class Bot:
         self.gate = Gate(latched=latch.is_set)
         self.ended = threading.Event()
         self.end_reason = ""
-        self._exit_code = 0
+        self._failed = False
         self._kept: dict[tuple[type[m.Message], str], m.Message] = {}
         pnl = Pnl(self.caches.books, lambda symbol: self.status.market_of(symbol))
         self.status = Status(
@@ -220,8 +224,8 @@ class Bot:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()  # what the imports made is never looked at again
-        self.status.publish(self.clock(), self.wall.utc_ns(self.clock()))
         self.panic.start()
+        self.status.publish(self.clock(), self.wall.utc_ns(self.clock()))
         self.control.start()
         RootActor.start(
             children=self._children(),
@@ -237,45 +241,68 @@ class Bot:
             self.faults.start()
 
     def stop(self, reason: str, *, deadline_s: float, hurry: Callable[[], bool]) -> Ending:
-        """Through the root where it still works, else by panic alone. `hurry` cuts the verification short."""
+        """Through the root where it still works, else by panic alone. `hurry` cuts the verification short, never the cancel."""
         logger.info("stopping: {}", reason)
         by_s = time.monotonic() + deadline_s
         if not self.ended.is_set():
             self.directory.tell("root", m.Shutdown(reason=reason))
-            while not self.ended.wait(0.05) and time.monotonic() < by_s + 1.0 and not hurry():
+            while not self.ended.wait(0.05) and time.monotonic() < by_s and not hurry():
                 pass
-        report = self.panic.newest()
-        if report is None or not report.verified:
-            ticket = self.panic.request("the end of the run")
-            report = self.panic.wait(ticket, 0.2 if hurry() else max(2.0, by_s - time.monotonic()))
+        if not self.ended.is_set():
+            self.gate.shut("main", reason)  # the root did not come to it, or to its end
+        report = self._flat(by_s, hurry)
         self.control.stop()
         self._last_words()
         return Ending(
             flat_verified=report is not None and report.verified,
             open_orders=report.open_orders if report is not None else None,
-            internal_failure=self._exit_code == EXIT_FAILED,
+            internal_failure=self._failed,
             reason=self.end_reason or reason,
         )
 
-    def root_lost(self) -> None:
-        """The main thread found the root's lease too old: panic, and the process ends."""
-        self.gate.shut("main", "the root actor stopped beating")
-        self.panic.request("the root actor stopped beating")
-        self._end(EXIT_FAILED, "the root actor stopped beating")
+    def _flat(self, by_s: float, hurry: Callable[[], bool]) -> FlatReport | None:
+        """Panic's word, waited for until it is verified, its time is over or somebody is in a hurry."""
+        report = self.panic.newest()
+        if report is not None and report.verified:
+            return report
+        ticket = self.panic.request("the end of the run")
+        by_s = max(by_s, time.monotonic() + LAST_CHANCE_S)
+        while (report is None or not report.verified) and time.monotonic() < by_s:
+            if hurry():
+                self.panic.wait_canceled(ticket, HURRY_S_MAX)
+                return self.panic.result(ticket)
+            report = self.panic.wait(ticket, 0.05)
+        return report
 
-    def _end(self, exit_code: int, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
+        """The root stopped beating, or the main thread broke: panic, and the process ends."""
+        self.gate.shut("main", reason)
+        self.panic.request(reason)
+        self._end(True, reason)
+
+    def _end(self, failed: bool, reason: str) -> None:
         if not self.ended.is_set():
-            self._exit_code = exit_code
+            self._failed = failed
             self.end_reason = reason
             self.ended.set()
 
     def _last_words(self) -> None:
-        """Actors are stopped: the record takes the executor's final figures from the core itself."""
+        """The record takes the executor's final figures from the core itself, whose thread has ended. A full disk does
+        not change how the run ended."""
         now_ns = self.clock()
-        self.status.observe(self.executor.status_report(), now_ns)
-        for _ in range(2):  # the second look tells what was lost from what was on its way
-            self.status.publish(now_ns, self.wall.utc_ns(now_ns))
-        self.journal.close()
+        health = self.directory.health("executor")
+        thread = health.thread if health is not None else None
+        if thread is not None and thread.is_alive():  # the root did not live to stop it
+            self.directory.stop("executor")
+            thread.join(1.0)
+        try:
+            if thread is None or not thread.is_alive():
+                self.status.observe(self.executor.status_report(), now_ns)
+            for _ in range(2):  # the second look tells what was lost from what was on its way
+                self.status.publish(now_ns, self.wall.utc_ns(now_ns))
+            self.journal.close()
+        except (OSError, JournalError) as error:
+            logger.error("the end is not recorded: {}", error)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

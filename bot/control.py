@@ -15,6 +15,7 @@ from bot.errors import BotError
 
 CLIENT_TIMEOUT_S = 1.0
 LINE_MAX = 64 * 1024
+ACCEPT_AGAIN_S = 0.1
 
 
 class Operator(Protocol):
@@ -36,6 +37,7 @@ class ControlServer:
         self._path = path
         self._operator = operator
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -47,10 +49,11 @@ class ControlServer:
         threading.Thread(target=self._serve, name="control", daemon=True).start()
 
     def stop(self) -> None:
+        self._stopped.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             self._path.unlink()
 
     def _serve(self) -> None:
@@ -58,7 +61,9 @@ class ControlServer:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return  # stopped
+                if self._stopped.wait(ACCEPT_AGAIN_S):
+                    return
+                continue  # out of descriptors, or a client that went away: a halt must still find us later
             threading.Thread(target=self._answer, args=(connection,), name="control-client", daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,19 @@ class EmbeddedVenue:
             )  # fmt: skip
         self._log = log
 
-    def info(self) -> dict[str, Any]:
-        """What its ready line says. Raises SettingsError when it ended or kept silent instead."""
+    def info(self, given_up: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """What its ready line says; nothing when given up meanwhile. Raises SettingsError when it ended or kept silent."""
         assert self._process.stdout is not None
         lines: list[bytes] = []
         reader = threading.Thread(
             target=lambda out: lines.append(out.readline()), args=(self._process.stdout,), daemon=True
         )
         reader.start()
-        reader.join(READY_S_MAX)
+        until = time.monotonic() + READY_S_MAX
+        while reader.is_alive() and time.monotonic() < until:
+            if given_up():
+                return {}
+            reader.join(0.05)
         if not lines or not lines[0]:
             self.stop()
             said = self._log.read_text(errors="replace").strip().splitlines()
@@ -59,7 +64,7 @@ class EmbeddedVenue:
 def ask_info(url: str) -> dict[str, Any]:
     """`/control/info` of a venue that already runs. Raises SettingsError: nothing there, or not an embedded venue."""
     try:
-        answer = requests.get(f"{url.rstrip('/')}/control/info", timeout=3.0)
+        answer = _get(f"{url.rstrip('/')}/control/info")
         info: dict[str, Any] = answer.json()
         if answer.status_code != 200 or "rest_url" not in info:
             raise ValueError(f"status {answer.status_code}")
@@ -73,7 +78,13 @@ def ask_info(url: str) -> dict[str, Any]:
 def ledger_of(url: str, owner: str) -> dict[str, Any] | None:
     """The venue's truth about one owner, or None when it does not answer."""
     try:
-        ledger: dict[str, Any] = requests.get(f"{url}/control/ledger", timeout=3.0).json()
+        ledger: dict[str, Any] = _get(f"{url}/control/ledger").json()
     except (requests.RequestException, ValueError):
         return None
     return ledger.get(owner.lower()) or ledger.get(owner)
+
+
+def _get(url: str) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy of the environment is not for loopback
+        return session.get(url, timeout=3.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import click
 import orjson
 
 from bot.control import ask
-from bot.errors import SettingsError
+from bot.errors import BotError, SettingsError, VenueRefused, VenueUnavailable
 from bot.settings import check_live, load, masked
-from bot.state import Latch, find_run, held, read_json
+from bot.state import Latch, RunDir, find_run, held, read_json, running_bots, wallet_dir
 
 ALIVE, HALTED, NOT_RUNNING = 0, 3, 4
 DONE, REFUSED, NO_BOT, NOT_FLAT = 0, 1, 4, 5
@@ -60,8 +61,8 @@ def halt(run_dir: Path | None, reason: str) -> int:
     if run is None:
         raise NoRun
     answer = ask(run.socket, "halt", reason) if run.alive() else None
-    if answer is None:
-        Latch(run.state_dir()).set(reason, "operator")
+    if answer is None and not (latch := Latch(run.state_dir())).set(reason, "operator"):
+        raise SettingsError(f"{latch.path}: the halt latch cannot be written: free the disk, or stop the bot instead")
     if not run.alive():
         click.echo("no bot runs; the latch is set, and the next start will wait for `bot resume`")
         return NO_BOT
@@ -98,19 +99,27 @@ def cancel_all(
     market: str | None = None,
     as_json: bool = False,
 ) -> int:
-    """Halt a running bot, cancel at the venue directly, verify. 0 verified flat, 5 not."""
+    """Halt a running bot, cancel at the venue directly, verify. 0 verified flat, 5 not. Nothing of ours may keep it from
+    the cancel: neither a bot that does not answer, nor a disk that is full."""
     from bot.access import access_of
-    from bot.panic import cancel_all_and_verify
+    from bot.panic import FlatReport, cancel_all_and_verify
 
-    run = None if venue else find_run(run_dir)
+    run = bot_meant(config, run_dir, venue)
     halted = False
     if run is not None and held(run.state_dir() / "lock"):
         # Waiting for its answer would cost a second when it hangs; the file holds either way, so it is written first.
-        Latch(run.state_dir()).set("cancel-all", "operator")
-        ask(run.socket, "halt", "cancel-all")
-        halted = True
-    access = access_of(config=config, run=run, venue=venue)
-    report = cancel_all_and_verify(access.api(), symbol=market or "", clock=time.monotonic_ns, sleep=time.sleep)
+        halted = Latch(run.state_dir()).set("cancel-all", "operator")
+        with contextlib.suppress(BotError):
+            answer = ask(run.socket, "halt", "cancel-all")
+            halted = halted or answer is not None
+        if not halted:
+            click.echo("bot: the running bot cannot be halted and may quote again: stop it", err=True)
+    try:
+        access = access_of(config=config, run=run, venue=venue)
+    except (VenueRefused, VenueUnavailable) as error:
+        report = FlatReport(False, text=str(error))
+    else:
+        report = cancel_all_and_verify(access.api(), symbol=market or "", clock=time.monotonic_ns, sleep=time.sleep)
     if as_json:
         out(
             {
@@ -133,6 +142,18 @@ def cancel_all(
             err=True,
         )
     return DONE if report.verified else NOT_FLAT
+
+
+def bot_meant(config: Path | None, run_dir: Path | None, venue: str | None) -> RunDir | None:
+    """The run whose bot would place new orders where we cancel: that of the wallet or venue named, whatever else runs."""
+    if run_dir is not None or (config is None and venue is None):
+        return find_run(run_dir)
+    if venue is not None:
+        return next((run for run in running_bots() if run.read_card().get("venue_url") == venue.rstrip("/")), None)
+    assert config is not None
+    settings = load(config)[0]
+    wallet = wallet_dir(settings.venue.chain_id, settings.wallet.funder or settings.wallet.address)
+    return next((run for run in running_bots() if run.state_dir() == wallet), None)
 
 
 def show_fair(inputs: dict[str, Any], as_json: bool) -> None:

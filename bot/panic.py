@@ -181,6 +181,7 @@ class Panic:
         self._changed = threading.Condition()
         self._asked = 0
         self._done = 0
+        self._canceled = 0  # the newest ticket a cancel-all was answered for
         self._report: FlatReport | None = None
         self._busy_since_ns: Ns = 0  # 0: nothing to be done
         self._stopping = False
@@ -235,6 +236,18 @@ class Panic:
             self._changed.wait_for(verified, timeout_s)
             return self._report if self._done >= ticket else None
 
+    def wait_canceled(self, ticket: int, timeout_s: float) -> bool:
+        """Until a cancel-all that went out for this request was answered: less than flat, but nothing known rests."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._canceled >= ticket, timeout_s)
+
+    def _heard(self, ticket: int, report: MassCancelReport) -> None:
+        if report.known:
+            with self._changed:
+                self._canceled = ticket
+                self._changed.notify_all()
+        self._told(report)
+
     def _serve(self) -> None:
         while not self._stopping:
             with self._changed:
@@ -260,7 +273,7 @@ class Panic:
                 clock=self._clock,
                 sleep=lambda seconds: self._sleep(ticket, seconds),
                 deadline_s=self._deadline_s,
-                told=self._told,
+                told=lambda report: self._heard(ticket, report),
                 superseded=lambda: self._asked != ticket,
             )
         except Exception as error:  # noqa: BLE001 - the last line of defence: it reports, waits and tries again

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -20,10 +21,10 @@ from loguru import logger
 
 from bot import logs
 from bot.embedded import EmbeddedVenue, ask_info, ledger_of
-from bot.errors import SettingsError, VenueRefused, VenueUnavailable
+from bot.errors import JournalError, SettingsError, VenueRefused, VenueUnavailable
 from bot.settings import Settings, check_live, load, validated
 from bot.sim.worlds import world
-from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, write_json
+from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, wallet_dir, write_json
 
 FLAT, NOT_FLAT, INTERNAL, ENDED_HALTED = 0, 5, 70, 75
 LOOK_S = 0.25
@@ -51,20 +52,25 @@ class StartOptions:
 
 @dataclass(slots=True)
 class Signals:
-    """SIGINT and SIGTERM as a count: the first asks to stop, the second to stop without verifying."""
+    """SIGINT, SIGTERM and a terminal that hangs up, as a count: the first asks to stop, the second to stop without verifying."""
 
     count: int = 0
     name: str = ""
     seen: threading.Event = field(default_factory=threading.Event)
 
     def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means to stay
+                signal.signal(number, self._on)
 
     def _on(self, number: int, _: FrameType | None) -> None:
         self.count += 1
         self.name = signal.Signals(number).name
         self.seen.set()
+
+
+class StoppedEarly(Exception):
+    """A signal came before anything could rest at the venue."""
 
 
 def settings_of(options: StartOptions) -> tuple[Settings, dict[str, Any]]:
@@ -79,8 +85,6 @@ def settings_of(options: StartOptions) -> tuple[Settings, dict[str, Any]]:
 
 def run(options: StartOptions) -> int:
     """Returns the exit code of contract.md."""
-    signals = Signals()
-    signals.install()
     settings, raw = settings_of(options)
     mode = settings.run.mode
     if mode == "paper":
@@ -94,8 +98,14 @@ def run(options: StartOptions) -> int:
         if options.venue:
             raise SettingsError("--world belongs to the venue: give it to the `bot sim` that --venue names")
         world(options.world)  # refused here, in one line, rather than by the child
-    with contextlib.ExitStack() as stack:
-        return _run(options, settings, signals, stack)
+    signals = Signals()
+    signals.install()  # not before the prompt, which Ctrl-C ends by itself
+    try:
+        with contextlib.ExitStack() as stack:
+            return _run(options, settings, signals, stack)
+    except StoppedEarly:
+        click.echo(f"stopped by {signals.name} before anything was placed", err=True)
+        return FLAT
 
 
 def confirm_live(settings: Settings, yes: bool) -> None:
@@ -134,7 +144,9 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         child = EmbeddedVenue(words, run_dir.path / "venue.log")
         stack.callback(child.stop)
         import_module("bot.app")  # its imports cost as much as the venue's start, so they share the wait
-        info = child.info()
+        info = child.info(lambda: signals.count > 0)
+        if signals.count:
+            raise StoppedEarly
     from bot.access import from_info, from_settings
     from bot.app import Bot
 
@@ -145,39 +157,43 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     log = logs.start(run_dir.log, access.secrets, debug=options.debug)
     stack.callback(log.close)
     if mode == "live":
-        state_dir = state_home() / f"{access.chain_id}-{access.funder.lower()}"
+        state_dir = wallet_dir(access.chain_id, access.funder)
     else:
         state_dir = state_home() / f"sim-{access.venue_id}" if options.venue else run_dir.path
     make_private(state_dir)
     lock = WalletLock(state_dir)
     clean_start = lock.take(run_dir.path)
     stack.callback(lock.release)
+    config = str(options.config.absolute()) if options.config else None
+    card = {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)}
+    write_json(run_dir.card, card)  # at once: whoever finds the lock held must find the latch's place
     read = access.api().open_orders(time.monotonic_ns())
     if not read.known:
         raise SettingsError(
             f"{access.endpoints.rest_url} does not answer this wallet: {read.text}; nothing was started"
         )
-    config = str(options.config.absolute()) if options.config else None
-    write_json(
-        run_dir.card, {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)}
-    )
     if signals.count:
-        raise SystemExit(FLAT)
-
-    maker = Bot(
-        settings=settings,
-        access=access,
-        run_dir=run_dir,
-        state_dir=state_dir,
-        latch=Latch(state_dir),
-        clean_start=clean_start,
-    )
-    maker.start()
-    stop_reason = _watch(maker, options, signals, run_dir)
+        raise StoppedEarly
+    try:
+        maker = Bot(
+            settings=settings,
+            access=access,
+            run_dir=run_dir,
+            state_dir=state_dir,
+            latch=Latch(state_dir),
+            clean_start=clean_start,
+        )
+    except JournalError as error:
+        raise SettingsError(f"{error}; nothing was started") from None
+    try:
+        maker.start()
+        stop_reason = _watch(maker, options, signals, run_dir)
+    except Exception as error:  # noqa: BLE001 - whatever broke on this thread may not leave an order behind
+        stop_reason = f"the main thread failed: {type(error).__name__}: {error}"
+        logger.opt(exception=error).error("{}", stop_reason)
+        maker.give_up(stop_reason)
     ending = maker.stop(stop_reason, deadline_s=STOP_S_MAX, hurry=lambda: signals.count > 1)
-    if ending.flat_verified:
-        lock.ended_flat()
-    summary = {
+    summary: dict[str, Any] = {
         **maker.status.record,
         "state": "stopped",
         "seed": info.get("seed") if mode == "sim" else None,
@@ -193,14 +209,24 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     if access.venue_url:
         tokens = {token for market in maker.status.markets.values() for token in (market.up_token, market.down_token)}
         compare_with_ledger(summary, access.venue_url, access.funder, tokens, failed=ending.internal_failure)
-    summary["exit_code"] = exit_code(
-        ending.flat_verified, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])
+    flat = ending.flat_verified and not summary["venue_orders_at_exit"]
+    code = summary["exit_code"] = exit_code(
+        flat, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])
     )
-    write_json(run_dir.summary, summary)
-    write_json(run_dir.status, summary)
-    logger.info("ended with {}: {}", summary["exit_code"], ending.reason)
-    _report(summary, options, run_dir)
-    return int(summary["exit_code"])
+    try:
+        if flat:
+            lock.ended_flat()
+        write_json(run_dir.summary, summary)
+        write_json(run_dir.status, summary)
+    except OSError as error:  # a full disk does not change how the run ended
+        click.echo(f"bot: the summary cannot be written: {error}", err=True)
+    logger.info("ended with {}: {}", code, ending.reason)
+    try:
+        _report(summary, options, run_dir)
+        sys.stdout.flush()
+    except OSError:  # nobody reads it; the interpreter's own last flush must not change the exit code either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def series_of_venue(settings: Settings, info: dict[str, Any]) -> None:
@@ -224,46 +250,67 @@ def exit_code(flat_verified: bool, internal_failure: bool, halted: bool, violate
 
 
 def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir) -> str:
-    """Until there is a reason to stop: a signal, the time asked for, or the root's word. Shows the view meanwhile."""
+    """Until there is a reason to stop: a signal, the time asked for, or the root's word."""
     started = looked = time.monotonic()
-    with _view(options, run_dir) as view:
+    lease_from_ns = 0
+    shown = Shown(view_of(options, run_dir), lambda: (maker.status.record, tuple(maker.status.fills)))
+    shown.start()
+    try:
         while True:
             signals.seen.wait(LOOK_S)
             now = time.monotonic()
-            suspended, looked = (
-                now - looked > 2.0,
-                now,
-            )  # the whole process was stopped: nobody's lease means anything yet
-            if view is not None:
-                view.show(maker.status.record, tuple(maker.status.fills))
+            if now - looked > 2.0:  # the whole process was stopped: the root needs a moment to renew its lease
+                lease_from_ns = time.monotonic_ns()
+            looked = now
             if signals.count:
                 return f"signal {signals.name}"
             if options.for_s is not None and now - started >= options.for_s:
                 return f"ran for {options.for_s:g} s"
             if maker.ended.is_set():
                 return str(maker.end_reason)
-            if (
-                not suspended
-                and time.monotonic_ns() - maker.gate.root_lease_ns > ROOT_LEASE_NS_MAX
-                and maker.gate.root_lease_ns
-            ):
-                maker.root_lost()
-                return "the root actor stopped beating"
+            lease_ns = maker.gate.root_lease_ns
+            if lease_ns and time.monotonic_ns() - max(lease_ns, lease_from_ns) > ROOT_LEASE_NS_MAX:
+                reason = "the root actor stopped beating"
+                maker.give_up(reason)
+                return reason
+    finally:
+        shown.stop()
 
 
-@contextlib.contextmanager
-def _view(options: StartOptions, run_dir: RunDir) -> Iterator[Any]:
+class Shown(threading.Thread):
+    """The view on a thread of its own: a terminal that stands still or goes away holds up neither a signal nor the end."""
+
+    def __init__(self, view: Any, look: Callable[[], tuple[Any, Any]]) -> None:
+        super().__init__(name="view", daemon=True)
+        self._view = view
+        self._look = look
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        if self._view is None:
+            return
+        try:
+            with self._view as shown:
+                while not self._over.wait(LOOK_S):
+                    shown.show(*self._look())
+        except Exception as error:  # noqa: BLE001 - nobody looks any more, which is no reason to stop
+            logger.warning("the view ended: {}: {}", type(error).__name__, error)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(1.0)
+
+
+def view_of(options: StartOptions, run_dir: RunDir) -> Any:
+    """What shows the run, or None."""
     from bot.view import LiveView, PlainView
 
     kind = options.ui
     if kind == "auto":
         kind = "none" if options.as_json else "rich" if sys.stderr.isatty() else "plain"
     if kind == "none":
-        yield None
-        return
-    view = LiveView(f"clobmaker  {run_dir.path.name}") if kind == "rich" else PlainView()
-    with view as shown:
-        yield shown
+        return None
+    return LiveView(f"clobmaker  {run_dir.path.name}") if kind == "rich" else PlainView()
 
 
 def compare_with_ledger(

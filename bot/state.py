@@ -24,6 +24,11 @@ def state_home() -> Path:
     return Path(base) / "clobmaker"
 
 
+def wallet_dir(chain_id: int, funder: str) -> Path:
+    """The state of one wallet of a real venue."""
+    return state_home() / f"{chain_id}-{funder.lower()}"
+
+
 def make_private(directory: Path) -> Path:
     """The directory, made with mode 0700. Raises SettingsError when it cannot be made or written."""
     try:
@@ -225,17 +230,21 @@ def find_run(run_dir: Path | None) -> RunDir | None:
         if not run.card.exists():
             raise SettingsError(f"{run_dir}: not a run directory (no run.json in it)")
         return run
-    newest = sorted(RUNS.glob("*/run.json"), key=lambda card: card.stat().st_mtime)
-    running = {
-        read_json(lock).get("run_dir", "")
-        for lock in (*state_home().glob("*/lock"), *(card.parent / "lock" for card in newest))
-        if held(lock)
-    } - {""}
+    running = running_bots()
     if len(running) > 1:
-        raise SettingsError("more than one bot runs; choose one with --run-dir: " + ", ".join(sorted(running)))
+        named = ", ".join(str(run.path) for run in running)
+        raise SettingsError(f"more than one bot runs; choose one with --run-dir: {named}")
     if running:
-        return RunDir(Path(running.pop()))
-    return RunDir(newest[-1].parent.absolute()) if newest else None
+        return running[0]
+    newest = max(RUNS.glob("*/run.json"), key=lambda card: card.stat().st_mtime, default=None)
+    return RunDir(newest.parent.absolute()) if newest is not None else None
+
+
+def running_bots() -> list[RunDir]:
+    """Every run whose wallet's lock is held, as far as the state directory and the runs here tell."""
+    locks = (*state_home().glob("*/lock"), *RUNS.glob("*/lock"))
+    names = {read_json(lock).get("run_dir", "") for lock in locks if held(lock)} - {""}
+    return [RunDir(Path(name)) for name in sorted(names)]
 
 
 def utc_text() -> str:

@@ -32,7 +32,7 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 class LiveView:
-    """The terminal view; `show` is called a few times a second by the main thread."""
+    """The terminal view; `show` is called a few times a second, on a thread of its own."""
 
     def __init__(self, title: str, console: Console | None = None) -> None:
         self._title = title

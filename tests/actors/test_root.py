@@ -55,7 +55,7 @@ class Stage:
         self.tickets = 0
         self.flat: bool | None = None  # what panic answers: not yet, not verified, verified
         self.latch_reason: str | None = None
-        self.ended: tuple[int, str] | None = None
+        self.ended: tuple[bool, str] | None = None
         self.end_called = threading.Event()
         self.panic_called = threading.Event()
         self.born: dict[str, list[Child]] = {}
@@ -95,8 +95,8 @@ class Stage:
     def read_latch(self) -> str | None:
         return self.latch_reason
 
-    def end(self, code: int, reason: str) -> None:
-        self.ended = (code, reason)
+    def end(self, failed: bool, reason: str) -> None:
+        self.ended = (failed, reason)
         self.end_called.set()
 
     # children
@@ -207,7 +207,7 @@ class Rig(Stage):
                 held = child.entered.is_set() and not child.release.is_set()
                 time.sleep(0)
 
-    def to_its_end(self) -> tuple[int, str] | None:
+    def to_its_end(self) -> tuple[bool, str] | None:
         """Looks until the root has ended the run; time stands still, only the children's threads run on."""
         deadline = time.monotonic() + FOREVER_S
         while self.ended is None and time.monotonic() < deadline:
@@ -439,7 +439,7 @@ def test_a_dead_executor_ends_the_run_with_70_once_flat() -> None:
     rig.after(1.0)
     assert rig.ended is None
     rig.flat = True
-    assert rig.to_its_end() == (70, "executor: ValueError: as told")
+    assert rig.to_its_end() == (True, "executor: ValueError: as told")
     assert len(rig.born["executor"]) == 1
     rig.close()
 
@@ -450,7 +450,7 @@ def test_a_run_that_cannot_be_verified_flat_ends_after_a_bound_and_says_so() -> 
     rig.after(4.9)
     assert rig.ended is None
     rig.after(0.2)
-    assert rig.ended == (5, "journal: ValueError: as told")
+    assert rig.ended == (True, "journal: ValueError: as told")
     rig.close()
 
 
@@ -518,7 +518,7 @@ def test_an_ordered_end_cancels_first_then_stops_children_in_reverse() -> None:
     assert rig.told("executor") == [Shutdown(reason="signal", epoch=1)]
     assert rig.ended is None
     rig.flat = True
-    assert rig.to_its_end() == (0, "signal")
+    assert rig.to_its_end() == (False, "signal")
     assert rig.log[2:] == [("down", "strategy"), ("down", "executor"), ("down", "orders"), ("down", "journal")]
     rig.root.handle(TICK)
     assert rig.root.mailbox.alarm is None
@@ -534,7 +534,7 @@ def test_the_end_waits_for_the_facts_the_executor_still_has_to_handle() -> None:
     rig.after(1.0)
     assert rig.ended is None
     rig.child("executor").release.set()
-    assert rig.to_its_end() == (0, "signal")
+    assert rig.to_its_end() == (False, "signal")
     rig.close()
 
 
@@ -543,12 +543,12 @@ def test_an_ordered_end_of_a_halted_run_says_75_and_an_unverified_one_5() -> Non
     halted.latch_reason = "a person said so"
     halted.flat = True
     halted.root.handle(Shutdown(reason="signal"))
-    assert halted.to_its_end() == (75, "signal")
+    assert halted.to_its_end() == (False, "signal")
     halted.close()
     unverified = Rig().up()
     unverified.root.handle(Shutdown(reason="signal"))
     unverified.after(10.1)
-    assert unverified.ended == (5, "signal")
+    assert unverified.ended == (False, "signal")
     unverified.close()
 
 
@@ -557,7 +557,7 @@ def test_a_child_that_fails_while_the_run_ends_is_not_restarted() -> None:
     rig.root.handle(Shutdown(reason="signal"))
     rig.fail("strategy")
     rig.flat = True
-    assert rig.to_its_end() == (0, "signal")
+    assert rig.to_its_end() == (False, "signal")
     assert len(rig.born["strategy"]) == 1
     rig.close()
 
@@ -569,7 +569,7 @@ def test_a_fatal_child_that_cannot_start_ends_the_run_before_the_rest_starts() -
     assert list(rig.born) == ["journal"]
     assert rig.log[:1] == [("shut", "root")] or rig.log[:2] == [("down", "journal"), ("shut", "root")]
     rig.flat = True
-    assert rig.to_its_end() == (70, "journal: ValueError: no setup")
+    assert rig.to_its_end() == (True, "journal: ValueError: no setup")
 
 
 def test_a_constructor_that_raises_is_a_failure_of_the_child_not_of_the_root() -> None:
@@ -607,7 +607,7 @@ def test_a_started_root_asks_for_the_cancel_within_milliseconds_and_brings_the_c
     assert len(stage.born["strategy"]) == 2
     root.tell(Shutdown(reason="over"))
     assert stage.end_called.wait(FOREVER_S)
-    assert stage.ended == (0, "over")
+    assert stage.ended == (False, "over")
     root.stop(timeout=FOREVER_S)
 
 
@@ -624,7 +624,7 @@ def test_a_root_that_fails_itself_asks_for_the_cancel_and_gives_the_run_up() -> 
 
     stage.read_latch = broken  # type: ignore[method-assign]
     assert stage.end_called.wait(FOREVER_S)
-    assert stage.ended == (70, "root failed: OSError: disk gone")
+    assert stage.ended == (True, "root failed: OSError: disk gone")
     assert stage.log[:2] == [("shut", "root"), "panic"]
     assert health.thread is not None
     health.thread.join(FOREVER_S)

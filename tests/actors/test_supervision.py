@@ -15,7 +15,6 @@ from actors.supervision import (
     answer_in_hands,
     answer_undelivered,
     diagnose,
-    exit_code,
 )
 from bot.messages import (
     Balance,
@@ -97,20 +96,6 @@ def test_each_child_has_its_own_count_and_a_person_may_clear_it() -> None:
 
 def test_a_fatal_child_ends_the_run_the_first_time() -> None:
     assert Supervisor().failed(spec("executor", fatal=True), 0) is Verdict.END
-
-
-@pytest.mark.parametrize(
-    ("verified", "failed", "halted", "code"),
-    [
-        (True, False, False, 0),
-        (True, False, True, 75),
-        (True, True, True, 70),
-        (False, True, True, 5),
-        (False, False, False, 5),
-    ],
-)
-def test_exit_codes_have_the_precedence_of_the_contract(verified: bool, failed: bool, halted: bool, code: int) -> None:
-    assert exit_code(verified=verified, failed=failed, halted=halted) == code
 
 
 NEW = NewOrder(

@@ -78,3 +78,26 @@ def test_a_line_that_is_no_command_is_refused_with_a_reason(served: Any) -> None
 
 def test_no_bot_means_no_answer(tmp_path: Path) -> None:
     assert ask(tmp_path / "control.sock", "status") is None
+
+
+def test_running_out_of_descriptors_for_a_while_does_not_end_the_server(tmp_path: Path) -> None:
+    server = ControlServer(tmp_path / "control.sock", Operator())
+    accept, refused = server._listener.accept, threading.Event()
+
+    class Listener:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(server_listener, name)
+
+        def accept(self) -> Any:
+            if not refused.is_set():
+                refused.set()
+                raise OSError(24, "Too many open files")
+            return accept()
+
+    server_listener = server._listener
+    server._listener = Listener()  # type: ignore[assignment]
+    server.start()
+    assert refused.wait(5)
+    answer = ask(tmp_path / "control.sock", "halt", timeout_s=5)
+    assert answer is not None and answer["ok"]
+    server.stop()

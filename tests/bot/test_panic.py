@@ -277,3 +277,15 @@ def test_a_bug_does_not_end_the_thread() -> None:
 def test_waiting_for_nothing_gives_none() -> None:
     panic = Panic(Threaded())
     assert panic.wait(panic.request("never started"), 0.01) is None
+
+
+def test_somebody_in_a_hurry_waits_for_the_cancel_and_not_for_the_proof() -> None:
+    venue = Threaded("0x1")
+    venue.failing_reads = 1 << 30
+    panic = Panic(venue, clock=Leap())
+    panic.start()
+    ticket = panic.request("a second signal")
+    assert panic.wait_canceled(ticket, 5)
+    assert venue.resting == set()
+    assert not panic.wait_canceled(ticket + 1, 0.01)
+    panic.stop()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,3 +55,62 @@ def test_each_difference_has_its_invariant(monkeypatch: pytest.MonkeyPatch) -> N
 def test_after_an_internal_failure_only_resting_orders_count(monkeypatch: pytest.MonkeyPatch) -> None:
     resting = {**LEDGER, "orders": [{"id": "0x1", "status": "LIVE"}]}
     assert compared(monkeypatch, resting, failed=True, cash_usd=0.0) == ["I2"]
+
+
+WAIT_S = 5.0
+
+
+class Stuck:
+    """A terminal that takes nothing: the view hangs in its first line until released."""
+
+    def __init__(self) -> None:
+        self.entered, self.released = threading.Event(), threading.Event()
+
+    def __enter__(self) -> Stuck:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, *_: object) -> None:
+        self.entered.set()
+        self.released.wait(WAIT_S)
+
+
+class Gone(Stuck):
+    def show(self, *_: object) -> None:
+        self.entered.set()
+        raise BrokenPipeError
+
+
+def a_maker(**facts: Any) -> Any:
+    status = SimpleNamespace(record={"state": "quoting"}, fills=[])
+    return SimpleNamespace(
+        status=status, ended=threading.Event(), end_reason="", gate=SimpleNamespace(root_lease_ns=0), **facts
+    )
+
+
+@pytest.mark.parametrize("kind", [Stuck, Gone])
+def test_a_terminal_that_stands_still_or_goes_away_holds_up_no_signal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[Stuck]
+) -> None:
+    view, signals, maker = kind(), run.Signals(), a_maker()
+    monkeypatch.setattr(run, "view_of", lambda options, run_dir: view)
+    ended: list[str] = []
+    thread = threading.Thread(
+        target=lambda: ended.append(run._watch(maker, run.StartOptions(), signals, run.RunDir(tmp_path)))
+    )
+    thread.start()
+    assert view.entered.wait(WAIT_S)
+    assert thread.is_alive()
+    signals._on(run.signal.SIGTERM, None)
+    thread.join(WAIT_S)
+    view.released.set()
+    assert ended == ["signal SIGTERM"]
+
+
+def test_a_root_that_stopped_beating_is_given_up(tmp_path: Path) -> None:
+    given_up: list[str] = []
+    maker = a_maker(give_up=given_up.append)
+    maker.gate.root_lease_ns = 1
+    reason = run._watch(maker, run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path))
+    assert given_up == [reason] == ["the root actor stopped beating"]
