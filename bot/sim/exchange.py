@@ -166,7 +166,8 @@ class Exchange:
 
     def best(self, condition_id: str) -> tuple[Px, Px]:
         """Best bid and ask in Up terms, 0 where there is none."""
-        return self._bids[condition_id].best(), self._asks[condition_id].best()
+        bids, asks = self._bids[condition_id].keys, self._asks[condition_id].keys
+        return bids[-1] if bids else 0, -asks[-1] if asks else 0
 
     def level(self, condition_id: str, side: Side, up_px: Px) -> Qty:
         """Size resting at a price in Up terms."""
@@ -588,6 +589,8 @@ class Exchange:
 
     def _enforce(self, owner: str, now_ms: int) -> None:
         """Cancel newest first what cash or tokens no longer cover."""
+        if self.money.covers_all(owner):
+            return
         for order in reversed(list(self.account(owner).orders.values())):
             if not self.money.covers(order):
                 self._end(order, NO_BALANCE, now_ms)

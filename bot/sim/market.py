@@ -165,7 +165,8 @@ class World:
             for one in self._series:
                 for life in one.lives:
                     life.step(self.now_ms)
-                self._roll(one)
+                if one.lives and self.now_ms >= one.lives[0].market.end_ms:
+                    self._roll(one)
             self._go_wrong()
         return events
 
@@ -230,16 +231,18 @@ class World:
         """Close what ended, resolve what is due, keep the next windows listed."""
         for life in list(one.lives):
             market = life.market
-            if not market.closed and self.now_ms >= market.end_ms:
-                self.exchange.close(market.condition_id, self.now_ms)
+            if self.now_ms >= market.end_ms:
+                if not market.closed:
+                    self.exchange.close(market.condition_id, self.now_ms)
                 self._list_ahead(one)
             if (
                 market.strike is not None
                 and market.final is not None
                 and self.now_ms >= market.end_ms + self.parameters.resolve_delay_ms
             ):
-                outcome = "up" if market.final >= market.strike else "down"
-                self.exchange.resolve(market.condition_id, outcome, self.now_ms)
+                if not market.outcome:  # a fault may have resolved it before its time
+                    outcome = "up" if market.final >= market.strike else "down"
+                    self.exchange.resolve(market.condition_id, outcome, self.now_ms)
                 one.lives.remove(life)
 
     def _list_ahead(self, one: Series) -> None:

@@ -128,6 +128,14 @@ class Money:
             return account.open_buy[order.condition_id] <= max(account.cash, 0)
         return account.open_sell[order.token] <= max(account.tokens.get(order.token, 0), 0)
 
+    def covers_all(self, owner: str) -> bool:
+        """Is there enough for every open order of an owner?"""
+        account = self.account(owner)
+        cash, tokens = max(account.cash, 0), account.tokens
+        return all(usd <= cash for usd in account.open_buy.values()) and all(
+            qty <= max(tokens.get(token, 0), 0) for token, qty in account.open_sell.items()
+        )
+
     def covers_taker(self, order: Order, market: SimMarket) -> bool:
         """The same at the moment a held order is matched, with its fee."""
         account = self.account(order.owner)

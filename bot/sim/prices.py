@@ -84,6 +84,8 @@ class PricePath:
         self._update_id = 1_000_000_000
         self._trade_id = 500_000_000
         samples = HISTORY_S * 1000 // SAMPLE_MS
+        self._mean_variance = self._sigma_mean**2 * math.exp(2 * parameters.sigma_sd**2)
+        self._jump_variance = parameters.jump_sd**2 / (parameters.jump_every_s * (1.0 - parameters.jump_branching))
         self._sums = [0.0] * samples  # running sum of the source, by sample number modulo the size
         self._candles: list[Candle] = [(-1, 0.0, 0.0, 0.0, 0.0)] * HISTORY_S
         self._first_sample = self.now_ms // SAMPLE_MS
@@ -136,7 +138,8 @@ class PricePath:
         slot = open_ms // 1000 % HISTORY_S
         candle = self._candles[slot]
         if candle[0] == open_ms:
-            self._candles[slot] = (open_ms, candle[1], max(candle[2], px), min(candle[3], px), px)
+            _, opened, high, low, _ = candle
+            self._candles[slot] = (open_ms, opened, px if px > high else high, px if px < low else low, px)
         else:
             self._candles[slot] = (open_ms, px, px, px, px)
 
@@ -148,12 +151,10 @@ class PricePath:
 
     def variance(self, horizon_s: float) -> float:
         """Expected variance of log price per second over a horizon, jumps included."""
-        parameters = self.parameters
-        mean = self._sigma_mean**2 * math.exp(2 * parameters.sigma_sd**2)
-        scaled = max(horizon_s, 1e-3) / parameters.sigma_reversion_s
+        mean = self._mean_variance
+        scaled = max(horizon_s, 1e-3) / self.parameters.sigma_reversion_s
         weight = -math.expm1(-scaled) / scaled
-        jumps = parameters.jump_sd**2 / (parameters.jump_every_s * (1.0 - parameters.jump_branching))
-        return mean + (self.sigma**2 - mean) * weight + jumps
+        return mean + (self.sigma**2 - mean) * weight + self._jump_variance
 
     def mean_source(self, from_ms: int, to_ms: int) -> float:
         """Mean of the source's samples in (from, to], as far as they are still kept; the source now if none is."""

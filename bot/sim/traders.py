@@ -13,6 +13,7 @@ from bot.messages import Side
 from bot.sim.exchange import Exchange, SimMarket, Submit
 from bot.sim.parameters import WorldParameters
 from bot.sim.prices import STEP_MS
+from bot.sim.records import LIVE, Order
 from bot.units import LOT, PX_ONE, QTY_ONE, USD_ONE, Px, Qty
 
 RICH = 1_000_000_000 * USD_ONE
@@ -75,7 +76,7 @@ class Truth:
         self._ring = [p] * RING
 
     def ago(self, steps: int) -> float:
-        return self._ring[(self._last - min(steps, RING - 1)) % RING]
+        return self._ring[self._last - (steps if steps < RING else RING - 1)]
 
 
 class Maker:
@@ -98,7 +99,7 @@ class Maker:
         self._seen: float | None = None
         self._shy_until_ms = 0
         self._tops: dict[Side, Px] = {Side.BUY: 0, Side.SELL: 0}
-        self._resting: dict[Side, dict[Px, tuple[str, Qty]]] = {Side.BUY: {}, Side.SELL: {}}
+        self._resting: dict[Side, dict[Px, tuple[Order, Qty]]] = {Side.BUY: {}, Side.SELL: {}}
 
     def wake(self, p: float, now_ms: int, period_ms: tuple[int, int]) -> None:
         """Look at p, cancel what is no longer wanted on either side, then place what is missing."""
@@ -137,17 +138,16 @@ class Maker:
         return self._tops[side]
 
     def _drop_strays(self, side: Side, top: Px, step: Px, now_ms: int) -> None:
-        resting, sign = self._resting[side], 1 if side is Side.BUY else -1
-        far = (self._parameters.maker_levels + 1) * step
-        stray: list[str] = []
-        for px, (order_id, shown) in list(resting.items()):
-            order = self._crowd.exchange.order(order_id)
-            if order is None or not 0 <= sign * (top - px) <= far or order.leaves * 10 < shown * 6:
-                del resting[px]
-                if order is not None:
-                    stray.append(order_id)
+        resting, far = self._resting[side], (self._parameters.maker_levels + 1) * step
+        low, high = (top - far, top) if side is Side.BUY else (top, top + far)
+        stray = [
+            px
+            for px, (order, shown) in resting.items()
+            if not low <= px <= high or order.status != LIVE or (order.qty - order.matched) * 10 < shown * 6
+        ]
         if stray:
-            self._crowd.exchange.cancel(self.name, stray, now_ms)
+            gone = [resting.pop(px)[0] for px in stray]
+            self._crowd.exchange.cancel(self.name, [o.order_id for o in gone if o.status == LIVE], now_ms)
 
     def _place(self, side: Side, top: Px, step: Px, now_ms: int) -> None:
         resting, sign, market = self._resting[side], 1 if side is Side.BUY else -1, self._market
@@ -159,8 +159,9 @@ class Maker:
             shares = median * self._scale * math.exp(self._rng.gauss(0.0, self._parameters.maker_size_sd))
             qty = max(round(shares) * QTY_ONE, market.min_qty)
             order_id = self._crowd.send(self.name, market, side, px, qty, now_ms, order_type="GTC")
-            if order_id:
-                resting[px] = (order_id, qty)
+            order = self._crowd.exchange.order(order_id)
+            if order is not None:
+                resting[px] = (order, qty)
 
 
 class Informed:
@@ -180,10 +181,11 @@ class Informed:
 
     def look(self, market: SimMarket, truth: Truth, now_ms: int) -> None:
         bid, ask = self._crowd.exchange.best(market.condition_id)
-        p = truth.ago(self._delay)
-        if ask and p * PX_ONE > ask + self._hurdle(ask, market.fee_rate):
-            self._take(market, Side.BUY, ask, now_ms)
-        elif bid and p * PX_ONE < bid - self._hurdle(bid, market.fee_rate):
+        worth = truth.ago(self._delay) * PX_ONE
+        if ask and worth > ask:
+            if worth > ask + self._hurdle(ask, market.fee_rate):
+                self._take(market, Side.BUY, ask, now_ms)
+        elif bid > worth and worth < bid - self._hurdle(bid, market.fee_rate):
             self._take(market, Side.SELL, bid, now_ms)
 
     def _hurdle(self, px: Px, fee_rate: float) -> float:

@@ -11,6 +11,7 @@ from bot.sim.traders import Informed, Maker, Noise, Truth
 
 LIVE_PERIOD_MS = (40, 80)  # a maker looks this often, and rarely before the window begins
 EARLY_PERIOD_MS = (400, 800)
+NEVER_MS = 1 << 62
 TICK_FINE = 10
 TICK_CHANGE_P = 0.04  # a mid closer than this to 0 or 1 makes the grid finer, once
 
@@ -42,6 +43,7 @@ class Life:
         self._lag_ms = parameters.twap_lag_ms
         self._strike: float | None = None  # known to the generator as soon as its averaging ended
         self._tick_changed = False
+        self._wake_ms = 0  # not before then does any maker look
         self.truth = Truth(self.fair(path.now_ms))
 
     def tell(self, told_ms: int) -> None:
@@ -57,6 +59,8 @@ class Life:
         if market.closed:
             return
         live = now_ms >= market.start_ms
+        if not live and now_ms % SAMPLE_MS and now_ms < self._wake_ms and now_ms < self._noise.next_ms:
+            return  # nothing is due in a window that has not begun
         if live or now_ms % SAMPLE_MS == 0:
             self.truth.put(self.fair(now_ms))
         if now_ms >= market.end_ms - self._parameters.maker_leaves_ms:
@@ -66,7 +70,8 @@ class Life:
         else:
             if live and self._parameters.tick_changes and not self._tick_changed:
                 self._change_tick(now_ms)
-            self._wake(now_ms, live)
+            if now_ms >= self._wake_ms:
+                self._wake(now_ms, live)
         if live:
             for informed in self._informed:
                 informed.look(market, self.truth, now_ms)
@@ -78,11 +83,13 @@ class Life:
             if now_ms >= maker.next_ms:
                 steps = maker.delay_steps if live else 0
                 maker.wake(self.truth.ago(steps), now_ms, LIVE_PERIOD_MS if live else EARLY_PERIOD_MS)
+        self._wake_ms = min([maker.next_ms for maker in self._makers], default=NEVER_MS)
 
     def wake_all(self, now_ms: int) -> None:
         """The book exists from the first moment."""
         for maker in self._makers:
             maker.wake(self.truth.ago(0), now_ms, LIVE_PERIOD_MS)
+        self._wake_ms = 0
 
     def leave(self, now_ms: int) -> None:
         for maker in self._makers:
