@@ -1,7 +1,8 @@
 """Subscribers of a venue's market stream on plain sockets, in a process of their own: they count, and one of them checks.
 
 `python -m bot.bench.listener URL COUNT CHECK_EVERY` says "ready" once subscribed and follows new markets as they are
-listed. A line on standard input begins the count anew; when it ends, what came is printed as one JSON line.
+listed. On standard input a line "begin" starts the count anew, and "check" has every further hash checked; when it ends,
+what came is printed as one JSON line.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bot.venues.frames import CLOSE, FrameBuffer
 READ_BYTES = 1 << 18
 MESSAGE_MAX = 16 << 20
 PING_S = 5.0
-RECENT_MAX = 4_000  # verified hashes of a token that are remembered
+RECENT_MAX = 20_000  # verified hashes of a token that are remembered
 NEW_MARKET = b'{"event_type":"new_market"'
 
 
@@ -64,7 +65,7 @@ class Mirror:
     """The books of all tokens heard of; the hash of every n-th change, and of every book, is checked."""
 
     def __init__(self, check_every: int) -> None:
-        self._check_every = check_every
+        self.check_every = check_every
         self._changes = 0
         self.tokens: dict[str, TokenMirror] = {}
         self.verified: dict[str, dict[str, None]] = {}  # hashes found right, newest last
@@ -93,7 +94,7 @@ class Mirror:
                 token.change(change)
                 last[change["asset_id"]] = change["hash"]
         self._changes += 1
-        if self._changes % self._check_every == 0:
+        if self._changes % self.check_every == 0:
             for asset, told in last.items():
                 self._check(asset, event["timestamp"], told)
 
@@ -159,7 +160,7 @@ class Subscriber:
             if self._mirror is not None and opcode == 1:
                 self._mirror.hear(payload)
         stamp = chunk.rfind(b'"timestamp":"') + 13
-        if stamp > 13 and chunk[stamp : stamp + 13].isdigit():
+        if 13 < stamp <= len(chunk) - 13:
             self.lags_ms.append(time.time() * 1000 - int(chunk[stamp : stamp + 13]))
 
     def report(self) -> dict[str, Any]:
@@ -201,9 +202,12 @@ def main(url: str, count: int, check_every: int) -> None:
     while listening:
         for key, _ in selector.select(1.0):
             if key.data is None:
-                listening = bool(os.read(sys.stdin.fileno(), 64))
-                for client in clients if listening else ():
+                told = os.read(sys.stdin.fileno(), 64)
+                listening = bool(told)
+                for client in clients if b"begin" in told else ():
                     client.begin()
+                if mirror is not None and b"check" in told:
+                    mirror.check_every = 1
                 continue
             key.data.read()
             if key.data.ended:

@@ -11,6 +11,7 @@ import hashlib
 import random
 from bisect import bisect_left
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
@@ -21,8 +22,14 @@ from bot.sim.render import Books
 from bot.units import LOT, PX_ONE, Px, Qty, px_text, qty_text
 
 MEAN_DEPTH = 4.0  # levels behind the touch
+DEPTH_MAX = 40
 MEAN_LOTS = 6_000
-REVERT = 0.45  # chance that the next frame takes back what an earlier one of the slice added
+REVERT = 0.45  # chance that the next frame takes back what the one before it added
+
+FRAME = (
+    b'%b{"asset_id":"%b","price":"%b","size":"%b","side":"%b","hash":"%b",%b,'
+    b'{"asset_id":"%b","price":"%b","size":"%b","side":"%b","hash":"%b",%b]}'
+)
 
 
 class SideText:
@@ -40,8 +47,11 @@ class SideText:
     def best(self) -> Px:
         return self.sign * self.keys[-1]
 
-    def put(self, px: Px, size: bytes) -> None:
-        """The new total at a price; "0" removes it."""
+    def text(self) -> tuple[bytes, bytes]:
+        return self.up, self.down
+
+    def put(self, px: Px, size: bytes, text: tuple[bytes, bytes] | None = None) -> None:
+        """The new total at a price; "0" removes it. `text` is what that makes of the side, where it is known."""
         key = self.sign * px
         at = bisect_left(self.keys, key)
         there = at < len(self.keys) and self.keys[at] == key
@@ -54,7 +64,7 @@ class SideText:
             self.keys.insert(at, key)
             self._up.insert(at, _level(px, size))
             self._down.insert(at, _level(PX_ONE - px, size))
-        self.up, self.down = b",".join(self._up), b",".join(self._down)
+        self.up, self.down = text or (b",".join(self._up), b",".join(self._down))
 
 
 @lru_cache(PX_ONE)
@@ -96,6 +106,13 @@ class TokenText:
         whole.update(self._tail)
         return whole.hexdigest().encode()
 
+    def state(self) -> Any:
+        """What `digest` remembers of the bids."""
+        return self._hashed
+
+    def put_state(self, state: Any) -> None:
+        self._hashed = state
+
     def event(self, bids: bytes, asks: bytes) -> bytes:
         """The `book` event."""
         digest = b'"hash":"%b"' % self.digest(bids, asks)
@@ -117,31 +134,45 @@ class MarketText:
             token.best = b'"best_bid":"%b","best_ask":"%b"}' % (best[0].encode(), best[1].encode())
         self._head = b'{"event_type":"price_change","market":"%b","timestamp":"' % market.condition_id.encode()
         self._opening = b""
-        self.stamp(0)
+        self._hashes = b"", b""
+        self._undo: list[tuple[SideText, Px, tuple[bytes, bytes], Any, Any, tuple[bytes, bytes]]] = []
 
     def stamp(self, ts_ms: int) -> None:
-        """All that follows happens at this time."""
+        """All that follows happens at this time. Nothing may be left to take back."""
+        assert not self._undo
         self.up.stamp(ts_ms)
         self.down.stamp(ts_ms)
         self._opening = b'%b%d","price_changes":[' % (self._head, ts_ms)
         bids, asks = self.sides
-        self.up.digest(bids.up, asks.up)
-        self.down.digest(asks.down, bids.down)
+        self._hashes = self.up.digest(bids.up, asks.up), self.down.digest(asks.down, bids.down)
 
-    def change(self, side: SideText, px: Px, qty: Qty) -> bytes:
-        """Change a level and make the price_change frame that tells it."""
+    def add(self, side: SideText, px: Px, qty: Qty) -> bytes:
+        """Change a level that was not touched since the stamp, and make the price_change frame that tells it."""
+        self._undo.append((side, px, side.text(), self.up.state(), self.down.state(), self._hashes))
         size = _size(qty)
         side.put(px, size)
         bids, asks = self.sides
-        bid = side is bids
-        up_hash = self.up.digest(bids.up, asks.up, same_bids=not bid)
-        down_hash = self.down.digest(asks.down, bids.down, same_bids=bid)
-        up_side, down_side = (b"BUY", b"SELL") if bid else (b"SELL", b"BUY")
-        one = b'%b{"asset_id":"%b","price":"%b","size":"%b","side":"%b","hash":"%b",%b'
-        head = one % (self._opening, self.up.token, _price(px), size, up_side, up_hash, self.up.best)
-        return (
-            one % (head + b",", self.down.token, _price(PX_ONE - px), size, down_side, down_hash, self.down.best)
-            + b"]}"
+        self._hashes = (
+            self.up.digest(bids.up, asks.up, same_bids=side is asks),
+            self.down.digest(asks.down, bids.down, same_bids=side is bids),
+        )
+        return self._frame(side, px, size)
+
+    def take_back(self) -> bytes:
+        """Undo the last change. The book that comes back was hashed before, and is not hashed again."""
+        side, px, text, up, down, self._hashes = self._undo.pop()
+        size = _size(side.truth.get(px, 0))
+        side.put(px, size, text)
+        self.up.put_state(up)
+        self.down.put_state(down)
+        return self._frame(side, px, size)
+
+    def _frame(self, side: SideText, px: Px, size: bytes) -> bytes:
+        up_side, down_side = (b"BUY", b"SELL") if side is self.sides[0] else (b"SELL", b"BUY")
+        up, down, hashes = self.up, self.down, self._hashes
+        return FRAME % (
+            *(self._opening, up.token, _price(px), size, up_side, hashes[0], up.best),
+            *(down.token, _price(PX_ONE - px), size, down_side, hashes[1], down.best),
         )
 
     def events(self) -> list[bytes]:
@@ -180,17 +211,21 @@ class Flicker:
         if not (text.sides[0].keys and text.sides[1].keys):
             return []
         out: list[bytes] = []
-        added: dict[tuple[SideText, Px], Qty] = {}  # levels off their truth, which is the value
+        off: list[tuple[SideText, Px]] = []  # levels that are not what they are in truth
         for left in range(count, 0, -1):
-            if added and (len(added) + 1 >= left or rng.random() < REVERT):
-                (side, px), truth = added.popitem()
-                out.append(text.change(side, px, truth))
-                continue
-            if left == 1:
-                break
-            side = text.sides[rng.random() < 0.5]
-            px = side.best() - side.sign * min(int(rng.expovariate(1.0 / MEAN_DEPTH)), 40) * text.tick
-            px = min(max(px, text.tick), PX_ONE - text.tick)
-            truth = added.setdefault((side, px), side.truth.get(px, 0))
-            out.append(text.change(side, px, truth + LOT * (1 + int(rng.expovariate(1.0 / MEAN_LOTS)))))
+            at = None if off and (len(off) + 1 >= left or rng.random() < REVERT) else self._level(text)
+            if off and (at is None or at in off):
+                off.pop()
+                out.append(text.take_back())
+            elif at is not None and left > 1:
+                off.append(at)
+                side, px = at
+                more = LOT * (1 + int(rng.expovariate(1.0 / MEAN_LOTS)))
+                out.append(text.add(side, px, side.truth.get(px, 0) + more))
         return out
+
+    def _level(self, text: MarketText) -> tuple[SideText, Px]:
+        """Somewhere near the touch, or at it; never beyond."""
+        side = text.sides[self._rng.random() < 0.5]
+        back = min(int(self._rng.expovariate(1.0 / MEAN_DEPTH)), DEPTH_MAX)
+        return side, min(max(side.best() - side.sign * back * text.tick, text.tick), PX_ONE - text.tick)
