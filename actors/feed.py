@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from actors.base import Actor
-from bot.messages import Halt, MarketDropped, MarketListed, Message, StatusReport, TimerTick
+from bot.messages import FeedStatus, Halt, MarketDropped, MarketListed, Message, StatusReport, TimerTick
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 STATUS_EVERY_NS: Ns = 250 * NS_PER_MS
@@ -62,6 +62,8 @@ class FeedActor(Actor):
         self._storm: deque[Ns] = deque(maxlen=STORM_RECONNECTS + 1)
 
     def setup(self) -> None:
+        # A predecessor may have died without a word; until this one is connected, nobody may rely on its stream.
+        self.router.send([FeedStatus(feed=self._feed, connected=False, text="not connected yet", now_ns=self.clock())])
         reader = self._make_reader(self.router.send)
         self._reader = reader
         self.health.extra_stamp = lambda: reader.stamp_ns

@@ -86,7 +86,8 @@ class RootActor(Actor):
     """Invariant: while a child is not up, the gate is shut in the root's name, and no later than the panic request.
 
     It wakes itself by its mailbox's alarm, so that it needs no timer to watch the timer. `end(failed, reason)` and
-    `latch(reason, by)` are called on its thread; `latched()` gives the reason while the halt latch is set.
+    `latch(reason, by)` are called on its thread; `latched()` gives the reason while the halt latch is set;
+    `unanswered(now_ns)` says that a mass cancel of the executor's waits for its answer too long.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class RootActor(Actor):
         end: Callable[[bool, str], None],
         latch: Callable[[str, str], object],
         latched: Callable[[], str | None],
+        unanswered: Callable[[Ns], bool] = lambda now_ns: False,
         patience: Patience = Patience(),
         supervisor: Supervisor | None = None,
         **base: Any,
@@ -109,6 +111,8 @@ class RootActor(Actor):
         self._end_run = end
         self._latch = latch
         self._latched = latched
+        self._unanswered = unanswered
+        self._sent_again = False
         self._patience = patience
         self._supervisor = supervisor or Supervisor()
         self._ticket: int | None = None  # of the newest panic request, until it verified flat
@@ -172,6 +176,7 @@ class RootActor(Actor):
                 self._judge_start(child, now_ns)
             elif child.state is ChildState.UP and (error := self._diagnose(child, now_ns)):
                 self._child_failed(child, error)
+        self._look_at_cancels(now_ns)
         self._look_at_panic()
         if self._end_reason:
             self._end_when_due(now_ns)
@@ -305,6 +310,13 @@ class RootActor(Actor):
             self._flat = True
         else:
             self._ticket = self._panic.request("not verified flat yet")
+
+    def _look_at_cancels(self, now_ns: Ns) -> None:
+        """What the cancels gateway has no answer to is asked once more, past it."""
+        late = self._unanswered(now_ns)
+        if late and not self._sent_again:
+            self._panic.request("a mass cancel is not answered")
+        self._sent_again = late
 
     def _look_at_latch(self) -> None:
         reason = self._latched()

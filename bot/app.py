@@ -38,7 +38,7 @@ from bot.faults import FaultWatch
 from bot.history.journal import Journal
 from bot.latency import NAMES, Latency
 from bot.market import Market, Rule
-from bot.panic import FlatReport, Panic
+from bot.panic import OVERDUE_NS, FlatReport, Panic
 from bot.pnl import Pnl
 from bot.ports import Sender
 from bot.quoting.strategy import Strategy
@@ -58,6 +58,7 @@ from bot.venues.websocket import Reader
 SWITCH_INTERVAL_S = 0.0001  # the default 5 ms is the tail of every hand-over while a thread parses a backlog
 
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
+FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
 HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
 
 GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
@@ -179,6 +180,7 @@ class Bot:
         self.end_reason = ""
         self._failed = False
         self._kept: dict[tuple[type[m.Message], str], m.Message] = {}
+        self._user_feed: UserFeed | None = None
         pnl = Pnl(self.caches.books, lambda symbol: self.status.market_of(symbol))
         self.status = Status(
             path=run_dir.status,
@@ -234,6 +236,7 @@ class Bot:
             end=self._end,
             latch=self.latch.set,
             latched=self.latch.reason,
+            unanswered=self.executor.recovery.cancel_unanswered,
             directory=self.directory,
             router=Router(self.directory, ROUTES["root"]),
         )
@@ -350,6 +353,10 @@ class Bot:
         else:
             ends, http = self.access.endpoints, JsonReader()
             markets = Markets(http, ends.gamma_url, ends.rest_url, self.settings.run.series, logger.info)
+            utc_ns = self.wall.utc_ns(self.clock()) + FOLLOW_NS
+            for message in list(self._kept.values()):
+                if isinstance(message, m.MarketListed):  # by a predecessor, which followed it to its resolution
+                    markets.watch(message.market, utc_ns)
             desk = ReadsDesk(
                 api, self.gate, markets, self.clock, lambda: self.wall.sync(http, ends.binance_rest_url, ends.rest_url)
             )
@@ -357,8 +364,13 @@ class Bot:
 
     def _heartbeat(self) -> pykka.ActorRef[Any]:
         return self._actor(
-            HeartbeatActor, "heartbeat", api=self.access.api(self.wall.utc), gate=self.gate, silenced=self.panic.overdue
+            HeartbeatActor, "heartbeat", api=self.access.api(self.wall.utc), gate=self.gate, silenced=self._flat_overdue
         )
+
+    def _flat_overdue(self) -> bool:
+        """Neither panic nor the executor could confirm flat for so long that the venue's dead-man switch should fire."""
+        since_ns = self.executor.recovery.clearing_ns
+        return self.panic.overdue() or 0 < since_ns < self.clock() - OVERDUE_NS
 
     def _timer(self) -> pykka.ActorRef[Any]:
         schedule = {**PERIODS_NS, "strategy": round(NS_PER_S / self.settings.parameters().hz)}
@@ -397,7 +409,9 @@ class Bot:
             return MarketFeed(url=ends.market_ws_url, caches=self.caches, clock=self.clock, utc=self.wall.utc_ns)
         if name == "settle":
             return SettlementFeed(url=ends.settlement_ws_url, caches=self.caches, clock=self.clock, **login)
-        return UserFeed(url=ends.user_ws_url, wallets=(self.access.signer.address, self.access.funder), **login)
+        wallets = (self.access.signer.address, self.access.funder)
+        self._user_feed = UserFeed(url=ends.user_ws_url, wallets=wallets, before=self._user_feed, **login)
+        return self._user_feed
 
     def _user_frame(self, now_ns: Ns) -> None:
         self.gate.user_frame_ns = now_ns

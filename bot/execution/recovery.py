@@ -75,6 +75,7 @@ class Recovery:
         self.epoch = 0
         self.reasons: list[str] = []
         self.flat = False
+        self.clearing_ns: Ns = 0  # since when flat is owed and not confirmed, 0: it is not owed
         self.user_up = False
         self.quoted = False  # has this run ever quoted?
         self.watermark_utc_s = 0  # up to here we know every trade
@@ -133,6 +134,11 @@ class Recovery:
         """The user stream missed something while we reconcile: what was read before proves nothing."""
         if self.state is BotState.RECONCILING:
             self._reconcile(now_ns)
+
+    def cancel_unanswered(self, now_ns: Ns) -> bool:
+        """Has the mass cancel on its way waited so long that somebody else should send one?"""
+        sent_ns = self._cancel.sent_ns
+        return sent_ns > 0 and now_ns - sent_ns > self._timers.cancel_all_ns
 
     def mass_cancel_told(self, report: MassCancelReport, now_ns: Ns) -> None:
         if report.symbol or not self._cancel.sent_ns or 0 < report.asked_ns < self._cancel.sent_ns:
@@ -263,6 +269,7 @@ class Recovery:
         out = self._raise(epoch, reason)
         self.state = state
         self.flat = False
+        self.clearing_ns = self.clearing_ns or now_ns
         self._note(reason)
         self._cancel.reset(now_ns)
         self._read.reset(now_ns + self._timers.snap_ns)
@@ -286,6 +293,7 @@ class Recovery:
         if orders.on_wire(now_ns) or orders.debts():
             return
         self.flat = True
+        self.clearing_ns = 0
         if self._after_flat is BotState.COOLDOWN:
             self.state = BotState.COOLDOWN
             self._cooldown_until_ns = now_ns + self._cooldown_ns

@@ -36,20 +36,30 @@ class UserFeed(Conversation):
     ping_text = "PING"
     message_bytes_max = 1024 * 1024
 
-    def __init__(self, *, url: str, api_key: str, secret: str, passphrase: str, wallets: Collection[str]) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str,
+        secret: str,
+        passphrase: str,
+        wallets: Collection[str],
+        before: UserFeed | None = None,
+    ) -> None:
+        """`before`: the feed that this one replaces. Its counts go on, and what was told between the two is missing."""
         super().__init__()
         self._url = url
         self._api_key = api_key
         self._secret = secret
         self._passphrase = passphrase
         self._wallets = tuple(wallet.lower() for wallet in wallets)
-        self._connections = 0
+        self._connections = 0 if before is None else 1
         self._since_ns: Ns = 0
         self._proven = False
         self._refused = 0
         self.quarantine: deque[bytes] = deque(maxlen=QUARANTINE_MAX)
-        self.received = 0
-        self.quarantined = 0
+        self.received: int = 0 if before is None else before.received
+        self.quarantined: int = 0 if before is None else before.quarantined
 
     # -- conversation ----------------------------------------------------------------------------------------------
 
@@ -64,10 +74,10 @@ class UserFeed(Conversation):
     def connected(self, now_ns: Ns) -> list[Message]:
         self._connections += 1
         self._since_ns = now_ns
-        told = super().connected(now_ns)
-        if self._connections > 1:
+        told: list[Message] = []
+        if self._connections > 1:  # first of all: with the stream up again the executor may quote at once
             told.append(StreamGap(feed=self.name, reason="reconnected", now_ns=now_ns))
-        return told
+        return told + super().connected(now_ns)
 
     def lost(self, reason: str, now_ns: Ns) -> list[Message]:
         told = super().lost(reason, now_ns)

@@ -11,7 +11,7 @@ import pytest
 from actors.feed import STATUS_EVERY_NS, STORM_RECONNECTS, FeedActor, ReaderDied
 from actors.router import Directory
 from bot.market import Market, Rule
-from bot.messages import Halt, MarketDropped, MarketListed, Message, Nudge, StatusReport, TimerTick
+from bot.messages import FeedStatus, Halt, MarketDropped, MarketListed, Message, Nudge, StatusReport, TimerTick
 from bot.units import NS_PER_S, Ns
 
 WAIT_S = 5.0
@@ -102,11 +102,18 @@ def test_setup_starts_the_reader_and_lends_its_stamp_to_the_health() -> None:
     assert feed.health.extra_stamp() == 78
 
 
+def test_nobody_may_rely_on_the_stream_of_a_predecessor() -> None:
+    letters = Letters()
+    actor(letters)
+    (told,) = letters.of(FeedStatus)
+    assert (told.feed, told.connected) == ("user", False)
+
+
 def test_what_the_reader_delivers_goes_straight_to_the_router() -> None:
     letters = Letters()
     _, reader = actor(letters)
     reader.deliver([Nudge(cause_ns=1)])
-    assert letters.sent == [Nudge(cause_ns=1)]
+    assert letters.of(Nudge) == [Nudge(cause_ns=1)]
 
 
 def test_markets_are_handed_to_the_reader() -> None:
@@ -124,7 +131,7 @@ def test_status_holds_the_reader_and_its_feed_and_comes_not_too_often() -> None:
     feed.handle(tick(NS_PER_S))
     feed.handle(tick(NS_PER_S + STATUS_EVERY_NS - 1))
     body = {"connected": True, "age_ms": 2.5, "messages": 3, "reconnects": 0, "reason": ""}
-    assert letters.sent == [
+    assert letters.of(StatusReport) == [
         StatusReport(component="feed:user", body=body | {"received": 5, "quarantined": 1}),
     ]
     reader.last_frame_ns = 0

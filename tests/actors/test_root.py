@@ -55,6 +55,7 @@ class Stage:
         self.tickets = 0
         self.flat: bool | None = None  # what panic answers: not yet, not verified, verified
         self.latch_reason: str | None = None
+        self.unanswered_now = False
         self.ended: tuple[bool, str] | None = None
         self.end_called = threading.Event()
         self.panic_called = threading.Event()
@@ -126,6 +127,7 @@ class Stage:
             "end": self.end,
             "latch": self.latch,
             "latched": lambda: self.read_latch(),
+            "unanswered": lambda now_ns: self.unanswered_now,
             "patience": self.patience,
             "directory": self.directory,
             "router": Router(self.directory, {}),
@@ -313,6 +315,19 @@ def test_panic_is_asked_again_until_it_verifies_flat() -> None:
     assert len(rig.born["strategy"]) == 1
     rig.back()
     assert len(rig.born["strategy"]) == 2
+    rig.close()
+
+
+def test_a_mass_cancel_without_answer_is_sent_again_by_panic_once() -> None:
+    rig = Rig().up()
+    rig.unanswered_now = True
+    rig.after(0.5)
+    assert rig.log == ["panic"]
+    rig.unanswered_now = False
+    rig.after(0.1)
+    rig.unanswered_now = True
+    rig.after(0.5)
+    assert rig.log == ["panic", "panic"]
     rig.close()
 
 

@@ -206,8 +206,8 @@ def test_every_loss_is_a_gap_and_so_is_every_return() -> None:
         StreamGap(feed="user", reason="reset", now_ns=2),
     ]
     assert user.connected(3) == [
-        FeedStatus(feed="user", connected=True, now_ns=3),
         StreamGap(feed="user", reason="reconnected", now_ns=3),
+        FeedStatus(feed="user", connected=True, now_ns=3),
     ]
 
 
@@ -229,3 +229,13 @@ def test_short_connections_after_an_event_prove_nothing_against_the_credentials(
     user = feed()
     decode(user, order())
     assert halts(user, [1, 1, 1, 1]) == []
+
+
+def test_a_successor_counts_on_and_says_that_it_was_not_there() -> None:
+    first = feed()
+    first.connected(1)
+    first.decode(orjson.dumps(order()), 2)
+    first.decode(orjson.dumps({"event_type": "new"}), 3)
+    second = UserFeed(url="ws://x", api_key=KEY, secret="s3", passphrase="p4", wallets=[WALLET], before=first)
+    assert second.counters() == first.counters() == {"received": 2, "quarantined": 1}
+    assert [type(message) for message in second.connected(9)] == [StreamGap, FeedStatus]
