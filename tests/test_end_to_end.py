@@ -119,7 +119,7 @@ def test_after_a_kill_the_venue_empties_itself_and_the_next_start_comes_up_clean
     first.quoting()
     first.process.kill()
     first.process.wait()
-    until(lambda: not first.resting(), 15, "the dead-man switch fires")
+    until(lambda: not first.resting(), 20, "the dead-man switch fires")
     second = makers(venue)
     second.quoting(40)
     code, summary = second.end()

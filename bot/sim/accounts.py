@@ -18,6 +18,7 @@ from bot.sim import verify
 TOLERANCE_S = 30  # how far an L2 timestamp may be off
 BEAT_MS_MAX = 10_000  # silence after which a key that ever beat loses its orders
 NOTICES_MAX = 200
+BANNED, CLOSED_ONLY = "banned", "closed only"  # what an account may be besides ordinary
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class Account(msgspec.Struct, kw_only=True):
 
     address: str
     funders: dict[int, str] = {}
+    state: str = ""  # "", BANNED, or CLOSED_ONLY, which may only sell
     keys: dict[int, Credentials] = {}  # by nonce
     notices: deque[dict[str, Any]] = msgspec.field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
 

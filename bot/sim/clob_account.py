@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Any
 
@@ -12,13 +10,13 @@ from aiohttp import web
 
 from bot.sim import records as rec
 from bot.sim import verify
-from bot.sim.accounts import Account, Beats, Caller
-from bot.sim.http import LOGGED, Refusal, answer, number, refused
+from bot.sim.accounts import CLOSED_ONLY, Account, Beats, Caller
+from bot.sim.clob_public import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY
+from bot.sim.http import LOGGED, Refusal, answer, number, page, refused
 from bot.sim.render import order_row, trade_row
 from bot.sim.venue import Venue, wall_ms
 
 PAGE = 500
-END_CURSOR = "LTE="
 UNLIMITED = str(2**256 - 1)
 ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 UNAUTHORIZED = "Unauthorized/Invalid api key"
@@ -34,25 +32,13 @@ def authenticated(venue: Venue, request: web.Request, body: bytes) -> Caller:
     return caller
 
 
-def page(rows: list[dict[str, Any]], cursor: str) -> dict[str, Any]:
-    """One page of a list; a cursor is the base64 of an offset."""
-    try:
-        start = int(base64.b64decode(cursor or "MA=="))
-    except (binascii.Error, ValueError):
-        raise Refusal("invalid next_cursor") from None
-    if start < 0:
-        return {"limit": PAGE, "count": 0, "next_cursor": END_CURSOR, "data": []}
-    chosen = rows[start : start + PAGE]
-    end = start + PAGE
-    cursor = base64.b64encode(str(end).encode()).decode() if end < len(rows) else END_CURSOR
-    return {"limit": PAGE, "count": len(chosen), "next_cursor": cursor, "data": chosen}
-
-
 class AccountRoutes:
     """Handlers of what a key may read and of the dead-man switch."""
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
+        self._quirks = venue.quirks
+        self._balances: dict[tuple[str, str], tuple[int, int]] = {}  # (owner, what): (ms, balance) as last looked up
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -117,8 +103,8 @@ class AccountRoutes:
         return answer({"apiKeys": [key.api_key for key in caller.account.keys.values()]})
 
     async def closed_only(self, request: web.Request) -> web.Response:
-        await self._caller(request)
-        return answer({"closed_only": False})
+        caller = await self._caller(request)
+        return answer({"closed_only": caller.account.state == CLOSED_ONLY})
 
     # -- orders and trades --------------------------------------------------------------------------------------------
 
@@ -126,18 +112,27 @@ class AccountRoutes:
         exchange = self._venue.exchange
         return [order for owner in account.owners for order in exchange.orders_of(owner, open_only=open_only)]
 
+    def _order_row(self, order: rec.Order) -> dict[str, Any]:
+        row = order_row(order, self._venue.exchange.markets[order.condition_id])
+        return row | {"status": "ORDER_STATUS_" + row["status"]} if self._quirks.status_prefixes else row
+
+    def _trade_row(self, trade: rec.Trade, owner: str) -> dict[str, Any]:
+        market = self._venue.exchange.markets[trade.condition_id]
+        row = trade_row(trade, market, owner, self._quirks.late_hashes)
+        return row | {"status": "TRADE_STATUS_" + row["status"]} if self._quirks.status_prefixes else row
+
     async def orders(self, request: web.Request) -> web.Response:
         """Open orders, oldest first."""
         caller = await self._caller(request)
         query = request.query
         rows = [
-            order_row(order, self._venue.exchange.markets[order.condition_id])
+            self._order_row(order)
             for order in self._orders_of(caller.account, open_only=True)
             if query.get("id", "") in ("", order.order_id)
             and query.get("market", "") in ("", order.condition_id)
             and query.get("asset_id", "") in ("", order.token)
         ]
-        return answer(page(rows, query.get("next_cursor", "")))
+        return answer(page(rows, query.get("next_cursor", ""), self._quirks.page_size))
 
     async def order(self, request: web.Request) -> web.Response:
         """The order with its status, dead ones too; null for one that is not the caller's."""
@@ -145,24 +140,26 @@ class AccountRoutes:
         order = self._venue.exchange.order(request.match_info["order_id"])
         if order is None or order.owner not in caller.account.owners:
             return answer(None)
-        return answer(order_row(order, self._venue.exchange.markets[order.condition_id]))
+        if self._quirks.dead_orders_null and not order.open:
+            return answer(None)
+        return answer(self._order_row(order))
 
     async def trades(self, request: web.Request) -> web.Response:
         """The caller's trades, newest first; before and after are whole seconds, both inclusive."""
         caller = await self._caller(request)
-        query, exchange = request.query, self._venue.exchange
+        query = request.query
         after, before = number(request, "after", 0), number(request, "before", 1 << 60)
         rows = [
-            trade_row(trade, exchange.markets[trade.condition_id], owner)
+            self._trade_row(trade, owner)
             for owner in caller.account.owners
-            for trade in reversed(exchange.trades_of(owner, after))
+            for trade in reversed(self._venue.exchange.trades_of(owner, after))
             if trade.match_ms // 1000 <= before
             and query.get("id", "") in ("", trade.trade_id)
             and query.get("market", "") in ("", trade.condition_id)
             and query.get("asset_id", "") in ("", *_tokens(trade))
             and query.get("maker_address", "").lower() in ("", trade.taker_owner, *(leg.owner for leg in trade.makers))
         ]
-        return answer(page(rows, query.get("next_cursor", "")))
+        return answer(page(rows, query.get("next_cursor", ""), self._quirks.page_size))
 
     # -- money --------------------------------------------------------------------------------------------------------
 
@@ -175,14 +172,26 @@ class AccountRoutes:
         if signature_type not in (0, 1, 2, 3):
             raise Refusal("Invalid signature_type")
         funder = caller.account.funders.get(signature_type)
-        held = self._venue.exchange.account(funder) if funder is not None else rec.Account()
-        token = request.query.get("token_id", "")
-        balance = held.cash if kind == "COLLATERAL" else held.tokens.get(token, 0)
+        token = "" if kind == "COLLATERAL" else request.query.get("token_id", "")
+        balance = self._balance(funder, token) if funder is not None else 0
         contracts = dict.fromkeys(verify.EXCHANGES.values())
         return answer({"balance": str(balance), "allowances": dict.fromkeys(contracts, UNLIMITED)})
 
+    def _balance(self, owner: str, token: str) -> int:
+        """Cash ("") or a token, as old as the venue's cache of it may be."""
+        now_ms = wall_ms()
+        kept = self._balances.get((owner, token))
+        if kept is not None and now_ms - kept[0] < self._quirks.balance_cache_ms:
+            return kept[1]
+        held = self._venue.exchange.account(owner)
+        balance = held.tokens.get(token, 0) if token else held.cash
+        self._balances[owner, token] = (now_ms, balance)
+        return balance
+
     async def update_balance(self, request: web.Request) -> web.Response:
-        await self._caller(request)
+        """Makes the venue look again."""
+        owners = (await self._caller(request)).account.owners
+        self._balances = {key: kept for key, kept in self._balances.items() if key[0] not in owners}
         return answer("OK")
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -199,8 +208,14 @@ class AccountRoutes:
         return answer("OK")
 
     def _scores(self, caller: Caller, order_id: str) -> bool:
+        """Whether a resting order earns rewards: large enough, and near enough to the middle."""
         order = self._venue.exchange.order(order_id)
-        return order is not None and order.owner in caller.account.owners and order.status == rec.LIVE
+        if order is None or order.owner not in caller.account.owners or order.status != rec.LIVE:
+            return False
+        bid, ask = self._venue.books.best(order.token)
+        if bid is None or ask is None or order.leaves < REWARDS_MIN_QTY:
+            return False
+        return abs(2 * order.px - bid - ask) <= 2 * REWARDS_MAX_SPREAD_PX
 
     async def order_scoring(self, request: web.Request) -> web.Response:
         caller = await self._caller(request)
@@ -228,7 +243,8 @@ class AccountRoutes:
             raise Refusal("Invalid payload") from None
         beats = self._beats(caller)
         if not beats.beat(heartbeat_id, wall_ms()):
-            return answer({"error_msg": "Invalid Heartbeat ID", "heartbeat_id": beats.expected}, 400)
+            error = {self._quirks.heartbeat_error_key: "Invalid Heartbeat ID"}
+            return answer({**error, "heartbeat_id": beats.expected}, 400)
         return answer({"heartbeat_id": beats.expected})
 
     async def plain_heartbeat(self, request: web.Request) -> web.Response:

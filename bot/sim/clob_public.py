@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from aiohttp import web
 
 from bot.sim import records as rec
-from bot.sim.http import Refusal, answer, refused, wanted
+from bot.sim.http import Refusal, answer, page, wanted
 from bot.sim.render import Books
 from bot.sim.venue import Venue, wall_ms
-from bot.units import PX_ONE, px_text, shares
+from bot.units import PX_ONE, Px, Qty, px_text, shares
 
 BOOKS_MAX = 500
 NO_BOOK = "No orderbook exists for the requested token id"
 SCALE = 10_000
+REWARDS_MIN_QTY: Qty = 50_000_000
+REWARDS_MAX_SPREAD_PX: Px = 450
+Shown: TypeAlias = Callable[[rec.SimMarket], dict[str, Any]]
 
 
 class PublicRoutes:
@@ -41,6 +45,14 @@ class PublicRoutes:
             web.get("/tick-size", self.tick_size),
             web.get("/neg-risk", self.neg_risk),
             web.get("/fee-rate", self.fee_rate),
+            web.post("/midpoints", self.midpoints),
+            web.post("/prices", self.prices),
+            web.post("/spreads", self.spreads),
+            web.post("/last-trades-prices", self.last_trades_prices),
+            web.get("/markets", self.listing(self._long)),
+            web.get("/sampling-markets", self.listing(self._long)),
+            web.get("/simplified-markets", self.listing(self._simplified)),
+            web.get("/sampling-simplified-markets", self.listing(self._simplified)),
             web.get("/markets/{condition_id}", self.market),
             web.get("/clob-markets/{condition_id}", self.clob_market),
             web.get("/markets-by-token/{token}", self.market_by_token),
@@ -71,32 +83,60 @@ class PublicRoutes:
     async def book(self, request: web.Request) -> web.Response:
         return answer(self._books.summary(self._token(request)))
 
-    async def books(self, request: web.Request) -> web.Response:
+    async def _asked(self, request: web.Request) -> list[dict[str, Any]]:
+        """Rows of a request about many tokens, without those that have no book. Raises Refusal."""
         try:
-            rows = orjson.loads(await request.read())
-            tokens = [str(row["token_id"]) for row in rows]
+            rows = [{**row, "token_id": str(row["token_id"])} for row in orjson.loads(await request.read())]
         except (ValueError, TypeError, KeyError):
-            return refused("Invalid payload", 400)
-        if len(tokens) > BOOKS_MAX:
-            return refused("Payload exceeds the limit", 400)
-        return answer([self._books.summary(token) for token in dict.fromkeys(tokens) if self._venue.tradable(token)])
+            raise Refusal("Invalid payload") from None
+        if len(rows) > BOOKS_MAX:
+            raise Refusal("Payload exceeds the limit")
+        return [row for row in rows if self._venue.tradable(row["token_id"])]
+
+    async def _asked_tokens(self, request: web.Request) -> list[str]:
+        """In an order that has nothing to do with the request's."""
+        return sorted({row["token_id"] for row in await self._asked(request)})
+
+    async def books(self, request: web.Request) -> web.Response:
+        return answer([self._books.summary(token) for token in await self._asked_tokens(request)])
+
+    async def midpoints(self, request: web.Request) -> web.Response:
+        return answer({token: self._midpoint(token) for token in await self._asked_tokens(request)})
+
+    async def spreads(self, request: web.Request) -> web.Response:
+        return answer({token: self._books.spread_text(token) for token in await self._asked_tokens(request)})
+
+    async def last_trades_prices(self, request: web.Request) -> web.Response:
+        last = {token: self._books.last_trade(token) for token in await self._asked_tokens(request)}
+        return answer([{"token_id": token, "price": price, "side": side} for token, (price, side) in last.items()])
+
+    async def prices(self, request: web.Request) -> web.Response:
+        found: dict[str, dict[str, str]] = {}
+        for row in await self._asked(request):
+            side = str(row.get("side", "")).upper()
+            found.setdefault(row["token_id"], {})[side] = self._price(row["token_id"], side)
+        return answer(found)
 
     def _best(self, token: str) -> tuple[int, int]:
         bid, ask = self._books.best(token)
         return (0 if bid is None else bid, PX_ONE if ask is None else ask)
 
+    def _midpoint(self, token: str) -> str:
+        return f"{sum(self._best(token)) / 2 / PX_ONE:.5f}".rstrip("0")
+
     async def midpoint(self, request: web.Request) -> web.Response:
-        bid, ask = self._best(self._token(request))
-        text = f"{(bid + ask) / 2 / PX_ONE:.5f}".rstrip("0")
+        text = self._midpoint(self._token(request))
         return answer({"mid": text, "mid_price": text})
 
-    async def price(self, request: web.Request) -> web.Response:
-        """BUY is the best bid and SELL the best ask, as measured live."""
-        bid, ask = self._best(self._token(request))
-        side = wanted(request, "side").upper()
+    def _price(self, token: str, side: str) -> str:
+        """BUY is the best bid and SELL the best ask, as measured live. Raises Refusal."""
+        bid, ask = self._best(token)
         if side not in ("BUY", "SELL"):
             raise Refusal("Invalid side")
-        return answer({"price": px_text(bid if side == "BUY" else ask)})
+        return px_text(bid if side == "BUY" else ask)
+
+    async def price(self, request: web.Request) -> web.Response:
+        return answer({"price": self._price(self._token(request), wanted(request, "side").upper())})
 
     async def spread(self, request: web.Request) -> web.Response:
         return answer({"spread": self._books.spread_text(self._token(request))})
@@ -128,35 +168,54 @@ class PublicRoutes:
             raise Refusal("market not found", 404)
         return market
 
+    def listing(self, shown: Shown) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """A handler that pages through every market in one of its forms."""
+
+        async def handler(request: web.Request) -> web.Response:
+            rows = [shown(market) for market in self._venue.exchange.markets.values()]
+            return answer(page(rows, request.query.get("next_cursor", ""), self._venue.quirks.page_size))
+
+        return handler
+
     async def market(self, request: web.Request) -> web.Response:
-        market = self._by_condition(request)
-        return answer(
-            {
-                "condition_id": market.condition_id,
-                "question_id": "0x" + market.condition_id[2:][::-1],
-                "question": market.question,
-                "market_slug": market.slug,
-                "tokens": [
-                    self._long_token(market, market.up_token, "Up"),
-                    self._long_token(market, market.down_token, "Down"),
-                ],
-                "minimum_order_size": shares(market.min_qty),
-                "minimum_tick_size": market.tick / SCALE,
-                "accepting_orders": market.accepting,
-                "enable_order_book": True,
-                "active": True,
-                "closed": market.closed,
-                "seconds_delay": 0,
-                "neg_risk": False,
-                "end_date_iso": iso(market.end_ms),
-                "maker_base_fee": 0,
-                "taker_base_fee": 1000,
-                "rewards": {"rates": None, "min_size": 50, "max_spread": 4.5},
-            }
-        )
+        return answer(self._long(self._by_condition(request)))
+
+    def _simplified(self, market: rec.SimMarket) -> dict[str, Any]:
+        names = ("condition_id", "rewards", "tokens", "active", "closed", "archived", "accepting_orders")
+        row = self._long(market)
+        return {name: row[name] for name in names}
+
+    def _long(self, market: rec.SimMarket) -> dict[str, Any]:
+        return {
+            "condition_id": market.condition_id,
+            "question_id": "0x" + market.condition_id[2:][::-1],
+            "question": market.question,
+            "market_slug": market.slug,
+            "tokens": [
+                self._long_token(market, market.up_token, "Up"),
+                self._long_token(market, market.down_token, "Down"),
+            ],
+            "minimum_order_size": shares(market.min_qty),
+            "minimum_tick_size": market.tick / SCALE,
+            "accepting_orders": market.accepting,
+            "enable_order_book": True,
+            "active": True,
+            "closed": market.closed,
+            "archived": False,
+            "seconds_delay": 0,
+            "neg_risk": False,
+            "end_date_iso": iso(market.end_ms),
+            "maker_base_fee": 0,
+            "taker_base_fee": 1000,
+            "rewards": {
+                "rates": None,
+                "min_size": shares(REWARDS_MIN_QTY),
+                "max_spread": REWARDS_MAX_SPREAD_PX / 100,
+            },
+        }
 
     def _long_token(self, market: rec.SimMarket, token: str, outcome: str) -> dict[str, Any]:
-        mid = sum(self._best(token)) / 2 / SCALE
+        mid = 0.5 if market.outcome else sum(self._best(token)) / 2 / SCALE
         winner = market.outcome == outcome.lower()
         return {
             "token_id": token,
@@ -176,11 +235,16 @@ class PublicRoutes:
                 "mbf": 1000,
                 "tbf": 1000,
                 "ao": market.accepting,
+                "aot": iso(market.listed_ms),
+                "gst": None,
+                "ibce": False,
+                "cbos": False,
+                "rfqe": False,
                 "itode": market.taker_delay_ms > 0,
                 "sd": 0,
                 "oas": 0,
                 "fd": {"r": market.fee_rate, "e": 1, "to": True},
-                "r": {"mi": 50, "ma": 4.5, "e": True, "moas": 0},
+                "r": {"mi": shares(REWARDS_MIN_QTY), "ma": REWARDS_MAX_SPREAD_PX / 100, "e": True, "moas": 0},
                 "v": "v2" if market.version == 3 else "v1",
             }
         )

@@ -20,7 +20,7 @@ from aiohttp import web
 from bot.messages import Side
 from bot.sim import records as rec
 from bot.sim import verify
-from bot.sim.accounts import Caller
+from bot.sim.accounts import BANNED, CLOSED_ONLY, Caller
 from bot.sim.clob_account import authenticated
 from bot.sim.http import Refusal, answer, refused
 from bot.sim.rates import CANCELS, ORDERS
@@ -38,6 +38,15 @@ WRONG_VERSION = "order_version_mismatch"
 ENDED_WHILE_HELD = {
     "NOT_ENOUGH_BALANCE": "not enough balance / allowance",
     "MARKET_RESOLVED": "the market is closed",
+}
+REASONS = {
+    "Order not found": ("Order not found", "Order not found or already canceled"),
+    "Order already canceled": (
+        "Order already canceled",
+        "Order not found or already canceled",
+        "already canceled or matched",
+    ),
+    "Order already matched": ("Order already matched", "order already matched", "already canceled or matched"),
 }
 NOT_FUNDER = "maker address not allowed, please use the deposit wallet flow"
 
@@ -130,6 +139,8 @@ class OrderRoutes:
         order, account = posted.order, caller.account
         if posted.owner != caller.api_key:
             raise Refusal(NOT_OWNER)
+        if account.state == BANNED or (account.state == CLOSED_ONLY and order.side == "BUY"):
+            raise Refusal(f"'{order.signer}' address {'banned' if account.state == BANNED else 'in closed only mode'}")
         maker, signer = order.maker.lower(), order.signer.lower()
         nested = order.signatureType == verify.DEPOSIT_WALLET
         if signer != (maker if nested else account.address):
@@ -176,7 +187,7 @@ class OrderRoutes:
             "status": submitted.status,
             "makingAmount": amount_text(submitted.making),
             "takingAmount": amount_text(submitted.taking),
-            "transactionsHashes": [trade.tx_hash for trade in trades],
+            "transactionsHashes": [] if self._venue.quirks.late_hashes else [trade.tx_hash for trade in trades],
             "tradeIDs": submitted.trade_ids,
         }
 
@@ -203,6 +214,8 @@ class OrderRoutes:
 
     def _answer(self, caller: Caller, canceled: list[str], not_canceled: dict[str, str]) -> web.Response:
         self._venue.tell()
+        if self._venue.quirks.reason_variants:
+            not_canceled = {order_id: _other_words(order_id, text) for order_id, text in not_canceled.items()}
         return answer({"canceled": canceled, "not_canceled": not_canceled}, headers=self._headers(caller, CANCELS))
 
     def _cancel(self, caller: Caller, order_ids: list[str]) -> web.Response:
@@ -266,6 +279,12 @@ class OrderRoutes:
     async def cancel_all(self, request: web.Request) -> web.Response:
         caller, _ = await self._body(request)
         return self._cancel_scope(caller, lambda owner: self._venue.exchange.cancel_all(owner, wall_ms()))
+
+
+def _other_words(order_id: str, text: str) -> str:
+    """The same reason as some server of the venue puts it; which one depends on the order alone."""
+    variants = REASONS.get(text, (text,))
+    return variants[sum(order_id.encode()) % len(variants)]
 
 
 def _price_and_size(posted: Posted, order_id: str, market: rec.SimMarket | None) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from bot.units import px_text, qty_text
 
 ASSETS_MAX = 500
 INVALID = "invalid subscription payload"
+INVALID_OPERATION = "INVALID OPERATION"  # a text frame, no JSON
 
 
 class MarketClient(PingedClient):
@@ -28,8 +29,8 @@ class MarketClient(PingedClient):
 
     stream = "market"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, silence_s: float) -> None:
+        super().__init__(silence_s)
         self.assets: set[str] = set()
         self.custom = False
 
@@ -47,7 +48,7 @@ class MarketStream:
         self._best: dict[str, tuple[str, str]] = {}  # last best_bid_ask sent, by token
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        client = MarketClient()
+        client = MarketClient(self._venue.quirks.silence_s)
         self._clients.add(client)
         try:
             return await client.run(request, lambda text: self._heard(client, text))
@@ -63,6 +64,9 @@ class MarketStream:
         except (ValueError, AttributeError, TypeError):
             client.close(1008, INVALID)
             return
+        if client.subscribed and "operation" not in message:
+            client.send(INVALID_OPERATION)
+            return
         operation = message.get("operation", "subscribe")
         if operation == "unsubscribe":
             client.assets.difference_update(assets)
@@ -73,12 +77,11 @@ class MarketStream:
         self.flush()  # what is pending must not arrive after a snapshot that holds it already
         client.custom = bool(message.get("custom_feature_enabled", client.custom))
         client.subscribed = True
-        added = [asset for asset in dict.fromkeys(assets) if asset not in client.assets][
-            : ASSETS_MAX - len(client.assets)
-        ]
+        room = max(ASSETS_MAX - len(client.assets), 0)  # whatever is beyond it is heard, too, but gets no snapshot
+        added = [asset for asset in dict.fromkeys(assets) if asset not in client.assets]
         client.assets.update(added)
         if message.get("initial_dump", True):
-            books = [self._books.event(asset) for asset in added if self._venue.tradable(asset)]
+            books = [self._books.event(asset) for asset in added[:room] if self._venue.tradable(asset)]
             if books:
                 client.send(orjson.dumps(books))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any
 
 import orjson
@@ -9,6 +11,7 @@ from aiohttp import web
 
 from bot.sim.venue import Request
 
+FIRST_CURSOR, END_CURSOR = "MA==", "LTE="
 LOGGED: web.RequestKey[Request] = web.RequestKey("logged", Request)  # the request's row in the log, on CLOB routes
 
 
@@ -36,6 +39,19 @@ def wanted(request: web.Request, name: str) -> str:
     if not value:
         raise Refusal(f"{name} is required")
     return value
+
+
+def page(rows: list[Any], cursor: str, size: int) -> dict[str, Any]:
+    """One page of a list; a cursor is the base64 of an offset, that of the end of -1."""
+    try:
+        start = int(base64.b64decode(cursor or FIRST_CURSOR))
+    except (binascii.Error, ValueError):
+        raise Refusal("invalid next_cursor") from None
+    end = start + size
+    chosen = rows[start:end] if start >= 0 else []
+    more = start >= 0 and end < len(rows)
+    cursor = base64.b64encode(str(end).encode()).decode() if more else END_CURSOR
+    return {"limit": size, "count": len(chosen), "next_cursor": cursor, "data": chosen}
 
 
 def number(request: web.Request, name: str, default: int) -> int:

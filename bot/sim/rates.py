@@ -45,6 +45,7 @@ class Rates:
     def __init__(self, enforced: bool = False) -> None:
         self._enforced = enforced
         self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._over: set[tuple[str, str]] = set()  # whose last request would have been refused, were it enforced
 
     def _bucket(self, signer: str, kind: str) -> Bucket:
         return self._buckets.setdefault((signer, kind), Bucket(*RATES[kind]))
@@ -52,8 +53,11 @@ class Rates:
     def spend(self, signer: str, kind: str, cost: int, now_ms: int) -> int:
         """Charge a request before it is done, all or nothing: 0, or the seconds to wait when it is refused."""
         bucket = self._bucket(signer, kind)
-        if self._enforced and bucket.tokens(now_ms) < cost:
-            return bucket.wait_s(cost, now_ms)
+        self._over.discard((signer, kind))
+        if bucket.tokens(now_ms) < cost:
+            if self._enforced:
+                return bucket.wait_s(cost, now_ms)
+            self._over.add((signer, kind))
         bucket.take(cost, now_ms)
         return 0
 
@@ -62,9 +66,12 @@ class Rates:
         self._bucket(signer, kind).take(cost, now_ms)
 
     def headers(self, signer: str, kind: str, now_ms: int) -> dict[str, str]:
+        """What is left (cancels may be in debt), and a warning where only the missing enforcement let it pass."""
         bucket = self._bucket(signer, kind)
-        return {
-            "Poly-RateLimit-Remaining": str(max(0, math.floor(bucket.tokens(now_ms)))),
+        left = math.floor(bucket.tokens(now_ms))
+        headers = {
+            "Poly-RateLimit-Remaining": str(left if kind == CANCELS else max(0, left)),
             "Poly-RateLimit-Reset": str(bucket.full_at_s(now_ms)),
             "Poly-RateLimit-Tier": TIER,
         }
+        return headers | {"Poly-RateLimit-Warning": "true"} if (signer, kind) in self._over else headers

@@ -149,21 +149,33 @@ def order_row(order: rec.Order, market: rec.SimMarket) -> dict[str, Any]:
 
 
 def order_event(event: rec.OrderEvent, market: rec.SimMarket) -> dict[str, Any]:
-    """An order event of the user stream: created_at in seconds, timestamp in milliseconds, both as text."""
+    """An order event of the user stream, times as text: in milliseconds, where the venue itself ended the order in seconds.
+
+    Those the venue ended also lack what their owners' cancels have: times, trades, and the size of an order killed whole.
+    """
     row = order_row(event.order, market)
-    return {
+    shown = {
         "event_type": "order",
         "type": event.kind,
         **row,
         "order_owner": row["owner"],
         "status": event.status,
-        "created_at": str(row["created_at"]),
+        "created_at": str(row["created_at"] if event.kind != "UPDATE" else event.order.created_ms),
         "timestamp": str(event.ts_ms),
     }
+    if event.kind == "CANCELLATION" and event.status != rec.CANCELED:
+        emptied = {"created_at": "", "expiration": None, "associate_trades": None}
+        shown |= {**emptied, "timestamp": str(event.ts_ms // 1000)}
+        if not event.order.matched and event.order.order_type in ("FOK", "FAK"):
+            shown["size_matched"] = ""
+    return shown
 
 
-def trade_row(trade: rec.Trade, market: rec.SimMarket, owner: str) -> dict[str, Any]:
-    """One trade as /data/trades shows it to one of its parties: on top always the taker's view."""
+def trade_row(trade: rec.Trade, market: rec.SimMarket, owner: str, late_hash: bool = False) -> dict[str, Any]:
+    """One trade as /data/trades shows it to one of its parties: on top always the taker's view.
+
+    A late hash is not there before the trade was mined.
+    """
     taker = trade.taker_owner == owner
     key = trade.taker_api_key if taker else next((leg.api_key for leg in trade.makers if leg.owner == owner), "")
     return {
@@ -184,7 +196,7 @@ def trade_row(trade: rec.Trade, market: rec.SimMarket, owner: str) -> dict[str, 
         "owner": key_of(trade.taker_api_key, trade.taker_owner),
         "trade_owner": key,
         "maker_address": address_of(trade.taker_owner),
-        "transaction_hash": trade.tx_hash,
+        "transaction_hash": "" if late_hash and trade.status == rec.MATCHED else trade.tx_hash,
         "err_msg": "",
         "maker_orders": [
             {
@@ -205,9 +217,9 @@ def trade_row(trade: rec.Trade, market: rec.SimMarket, owner: str) -> dict[str, 
     }
 
 
-def trade_event(event: rec.TradeEvent, market: rec.SimMarket, owner: str) -> dict[str, Any]:
+def trade_event(event: rec.TradeEvent, market: rec.SimMarket, owner: str, late_hash: bool = False) -> dict[str, Any]:
     """A trade event of the user stream."""
-    row = trade_row(event.trade, market, owner)
+    row = trade_row(event.trade, market, owner, late_hash)
     return {"event_type": "trade", "type": "TRADE", **row, "timestamp": str(event.ts_ms)}
 
 

@@ -26,6 +26,7 @@ from aiohttp import web
 from bot.errors import SettingsError
 from bot.sim import state, verify
 from bot.sim.accounts import Accounts
+from bot.sim.addresses import Addresses
 from bot.sim.binance_api import BinanceApi
 from bot.sim.clob_account import AccountRoutes
 from bot.sim.clob_public import PublicRoutes
@@ -53,6 +54,7 @@ SAVE_EVERY_S = 3.0
 GOODBYE_S = 0.02  # for close frames to leave before the sockets are cut
 BODY_MAX = 4 << 20
 KEEPALIVE_S = 300.0
+EDGE_REFUSAL = "error code: 1015"
 BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/", "/rtds")
 PROTOCOLS = (1, 2, 3)
 
@@ -145,9 +147,13 @@ class Server:
         if not request.path.startswith(BESIDE_CLOB):
             row = request[LOGGED] = self.venue.log(request.method, request.path)
         try:
+            if self.options.quirks.ip_limits != "off":
+                await self._limit(request)
             response: web.StreamResponse = await handler(request)
         except Refusal as refusal:
             response = refused(refusal.text, refusal.status, refusal.headers)
+        except web.HTTPTooManyRequests as error:  # of the edge, which speaks no JSON
+            response = web.Response(text=error.text, status=error.status, headers=error.headers)
         except web.HTTPException as error:
             response = refused(error.reason.lower(), error.status)
         except Exception:
@@ -157,6 +163,19 @@ class Server:
         if row is not None:
             row.status = response.status
         return response
+
+    async def _limit(self, request: web.Request) -> None:
+        """Hold back what one address asks too much, or raise Refusal."""
+        mode, address = self.options.quirks.ip_limits, request.remote or ""
+        wait_s = self.venue.addresses.wait_s(address, request.method, request.path, time.monotonic())
+        if not wait_s:
+            return
+        if mode == "delay":
+            await asyncio.sleep(wait_s)
+        elif mode == "429":
+            raise Refusal("Too Many Requests", 429, Addresses.retry_after(wait_s))
+        else:
+            raise web.HTTPTooManyRequests(text=EDGE_REFUSAL, headers=Addresses.retry_after(wait_s))
 
     # -- life -----------------------------------------------------------------------------------------------------------
 

@@ -220,9 +220,10 @@ class StreamClient:
 class PingedClient(StreamClient):
     """A client of the two CLOB streams: it must subscribe first, and then send the text PING now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_s: float = PING_MAX_S) -> None:
         super().__init__()
         self.subscribed = False
+        self._silence_s = silence_s
         self._last_ping = time.monotonic()
 
     def pinged(self, text: str) -> bool:
@@ -244,8 +245,8 @@ class PingedClient(StreamClient):
             watchdog.cancel()
 
     async def _watch(self) -> None:
-        while time.monotonic() - self._last_ping < PING_MAX_S:
-            await asyncio.sleep(5.0)
+        while time.monotonic() - self._last_ping < self._silence_s:
+            await asyncio.sleep(min(5.0, self._silence_s / 4))
         self.abort()
 
 

@@ -19,6 +19,7 @@ from bot.sim.sockets import PingedClient
 from bot.sim.venue import Venue
 
 INVALID = "invalid subscription payload"
+INVALID_OPERATION = "INVALID OPERATION"  # a text frame, no JSON
 
 
 class UserClient(PingedClient):
@@ -26,8 +27,8 @@ class UserClient(PingedClient):
 
     stream = "user"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, silence_s: float) -> None:
+        super().__init__(silence_s)
         self.caller: Caller | None = None
         self.markets: set[str] | None = None
 
@@ -40,7 +41,7 @@ class UserStream:
         self._clients: set[UserClient] = set()
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        client = UserClient()
+        client = UserClient(self._venue.quirks.silence_s)
         self._clients.add(client)
         try:
             return await client.run(request, lambda text: self._heard(client, text))
@@ -63,6 +64,8 @@ class UserStream:
                 return
             client.markets = set(markets) if markets else None
             client.subscribed = True
+        elif "operation" not in message:
+            client.send(INVALID_OPERATION)
         elif message.get("operation") == "subscribe" and client.markets is not None:
             client.markets.update(markets)
         elif message.get("operation") == "unsubscribe" and client.markets is not None:
@@ -76,9 +79,9 @@ class UserStream:
                 self._send(order.owner, order.condition_id, partial(order_event, event, market))
             case rec.TradeEvent(trade=trade):
                 # One frame per owner in the trade: the taker's view on top, with that owner's role.
-                market = markets[trade.condition_id]
+                market, late_hash = markets[trade.condition_id], self._venue.quirks.late_hashes
                 for owner in dict.fromkeys([trade.taker_owner, *(leg.owner for leg in trade.makers)]):
-                    self._send(owner, trade.condition_id, partial(trade_event, event, market, owner))
+                    self._send(owner, trade.condition_id, partial(trade_event, event, market, owner, late_hash))
             case _:
                 pass
 

@@ -22,9 +22,8 @@ from bot.errors import SettingsError
 from bot.market import Rule
 from bot.messages import Side
 from bot.sim.accounts import Accounts, Beats
-from bot.sim.clob_account import page
 from bot.sim.exchange import Exchange
-from bot.sim.http import Refusal
+from bot.sim.http import Refusal, page
 from bot.sim.parameters import WorldParameters
 from bot.sim.records import SimMarket, Submit
 from bot.sim.server import VenueOptions, VenueThread
@@ -316,14 +315,14 @@ def test_a_key_that_never_beat_keeps_its_orders() -> None:
 def test_silence_after_a_beat_cancels_the_keys_orders() -> None:
     venue, beats = bare_venue()
     assert beats.beat("", T0)
-    for now_ms in range(T0, T0 + 10_500, 500):
+    for now_ms in range(T0, T0 + 15_000, 500):  # after 10 s it is due, and every 5 s it is looked for
         assert not beats.beat("wrong", now_ms)  # a refused beat does not refresh
         assert open_orders(venue) == ["o"]
         venue.step(now_ms)
-    venue.step(T0 + 10_500)
+    venue.step(T0 + 15_000)
     assert open_orders(venue) == []
-    assert beats.beat(beats.expected, T0 + 13_000)
-    assert not beats.lapsed(T0 + 14_000)
+    assert beats.beat(beats.expected, T0 + 16_000)
+    assert not beats.lapsed(T0 + 17_000)
 
 
 def test_beats_that_waited_in_the_socket_of_a_stopped_venue_still_count() -> None:
@@ -501,13 +500,14 @@ def test_lists_come_in_pages() -> None:
     rows: list[dict[str, Any]] = [{"n": n} for n in range(1001)]
     seen, cursor = [], "MA=="
     while cursor != "LTE=":
-        answer = page(rows, cursor)
+        answer = page(rows, cursor, 500)
         seen += answer["data"]
         cursor = answer["next_cursor"]
     assert seen == rows
-    assert page([], "")["next_cursor"] == "LTE="
+    assert page([], "", 500)["next_cursor"] == "LTE="
+    assert page(rows, "LTE=", 500)["data"] == []
     with pytest.raises(Refusal):
-        page(rows, "???")
+        page(rows, "???", 500)
 
 
 def test_orders_over_the_budget_are_429_where_the_venue_enforces_it() -> None:

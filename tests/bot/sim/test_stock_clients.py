@@ -153,7 +153,7 @@ def test_v2_batch_and_cancel_all(venue: VenueThread, client: Any) -> None:
     assert first["status"] == second["status"] == "live"
     assert refused["orderID"] == "" and "lower than the minimum" in refused["errorMsg"]
     assert {row["id"] for row in client.get_open_orders()} == {first["orderID"], second["orderID"]}
-    assert client.is_order_scoring(types_v2.OrderScoringParams(orderId=first["orderID"])) == {"scoring": True}
+    assert client.is_order_scoring(types_v2.OrderScoringParams(orderId=first["orderID"])) == {"scoring": False}
     assert set(client.cancel_all()["canceled"]) == {first["orderID"], second["orderID"]}
     assert client.get_open_orders() == []
 
