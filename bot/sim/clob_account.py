@@ -24,7 +24,8 @@ UNAUTHORIZED = "Unauthorized/Invalid api key"
 
 def authenticated(venue: Venue, request: web.Request, body: bytes) -> Caller:
     """The caller of an L2 request. Raises Refusal 401."""
-    caller = venue.accounts.authenticate(request.headers, request.method, request.path, body, wall_ms() / 1000)
+    now_s = wall_ms() / 1000 + venue.skew_s
+    caller = venue.accounts.authenticate(request.headers, request.method, request.path, body, now_s)
     if caller is None:
         raise Refusal(UNAUTHORIZED, 401)
     if LOGGED in request:

@@ -63,7 +63,7 @@ class PublicRoutes:
         return answer("OK")
 
     async def time(self, request: web.Request) -> web.Response:
-        return answer(wall_ms() // 1000)
+        return answer(round(wall_ms() // 1000 + self._venue.skew_s))
 
     async def version(self, request: web.Request) -> web.Response:
         """The CLOB's default generation; ExchangeV3 is a property of single markets."""

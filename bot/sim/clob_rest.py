@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import msgspec
@@ -49,6 +50,11 @@ REASONS = {
     "Order already matched": ("Order already matched", "order already matched", "already canceled or matched"),
 }
 NOT_FUNDER = "maker address not allowed, please use the deposit wallet flow"
+
+# Faults of one request: how long its orders are held before they match or rest, and what orders are told that are not
+# post-only while only those may be placed.
+HOLD_MS: ContextVar[int] = ContextVar("hold_ms", default=0)
+RESTRICTED: ContextVar[str] = ContextVar("restricted", default="")
 
 
 class Posted(msgspec.Struct, kw_only=True):
@@ -126,11 +132,13 @@ class OrderRoutes:
 
     def _submit(self, caller: Caller, posted: Posted) -> tuple[str, rec.Submitted]:
         """Check and hand over one order: its id, and what the exchange said at once."""
+        if RESTRICTED.get() and not posted.postOnly:
+            return "", rec.Submitted(status="", error=RESTRICTED.get())
         try:
             submit = self._checked(caller, posted)
         except Refusal as refusal:
             return "", rec.Submitted(status="", error=refusal.text)
-        submitted = self._venue.exchange.submit(submit, wall_ms())
+        submitted = self._venue.exchange.submit(submit, wall_ms(), HOLD_MS.get())
         self._venue.tell()
         return submit.order_id, submitted
 
@@ -174,7 +182,7 @@ class OrderRoutes:
 
     async def _outcome(self, posted: Posted, order_id: str, submitted: rec.Submitted) -> dict[str, Any]:
         """The reply to one order, after its taker delay unless the caller would rather not wait."""
-        if submitted.status == "delayed" and not posted.deferExec:
+        if submitted.status == "delayed" and not posted.deferExec and not HOLD_MS.get():
             released = asyncio.Event()
             self._venue.held[order_id] = released.set
             await released.wait()

@@ -19,6 +19,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""  # on triggering it
     acts: bool = False
     match: str = ""  # what it befalls unless the file says otherwise; one that acts counts calls when it has an nth
+    matches: dict[str, str] = {}  # the same by kind, where variants befall different calls
     duration_s: float | None = None  # how long it lasts by itself; None: it hits once
     kinds: tuple[str, ...] = ()  # variants, the first by default
     extras: dict[str, Any] = {}  # further keys with their defaults, whose types they keep

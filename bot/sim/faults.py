@@ -1,6 +1,6 @@
 """What goes wrong, and when: faults planned from files or on command, decided by a seed. A pure core: time is passed in.
 
-A fault has an id of the catalogue and one trigger: `at_s` (once, so many seconds after the venue was ready), `rate_per_s`
+A fault has an id of the catalogue and one trigger: `at_s` (once, so many seconds after it was given), `rate_per_s`
 (again and again, at random), `nth` (once, on the n-th matching call, frame or trade), or none: now, once. Each time it
 begins is an occurrence, and a row of the log. An occurrence lasts `duration_s`, or until it hit `count` times (once, unless
 the catalogue says that this fault lasts). Places in the venue where something can go wrong ask `hit`; what the venue does
@@ -51,7 +51,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pattern(self) -> str:
-        return self.match or self.entry.match
+        return self.match or self.entry.matches.get(self.kind, self.entry.match)
 
     @property
     def lasts_s(self) -> float:
@@ -173,7 +173,7 @@ class _Plan:
         self.seen = 0
         self.due_s = FOREVER
         if fault.at_s is not None:
-            self.due_s = fault.at_s
+            self.due_s = now_s + fault.at_s
         elif fault.rate_per_s is not None:
             self.due_s = now_s + self.random.expovariate(fault.rate_per_s)
 
@@ -218,7 +218,7 @@ class Faults:
     # -- in --------------------------------------------------------------------------------------------------------
 
     def inject(self, fault: Fault, now_s: float) -> dict[str, Any]:
-        """Plan a fault, or begin it now when it has no trigger. The row of the log; seq 0 while it only waits."""
+        """Plan a fault, its times counted from now, or begin it when it has no trigger. Its row; seq 0 while it waits."""
         if fault.at_s is None and fault.rate_per_s is None and fault.nth is None:
             return self._begin(fault, now_s)
         self._plan(fault, now_s)
@@ -230,6 +230,12 @@ class Faults:
         plan = _Plan(fault, now_s, f"{self._seed}:{self._number}:{fault.id}")
         (self._counting if fault.nth is not None else self._plans).append(plan)
         self._next_s = min(self._next_s, plan.due_s)
+
+    def stop(self) -> None:
+        """End what goes on and forget what waits."""
+        for waiting in (self._plans, self._counting, self._running, self._waiting):
+            waiting.clear()
+        self._next_s = FOREVER
 
     # -- time and hits ---------------------------------------------------------------------------------------------
 

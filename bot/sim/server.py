@@ -43,9 +43,11 @@ from bot.sim.market import World, WorldParameters
 from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
 from bot.sim.quirks import Quirks
+from bot.sim.rest_faults import RestFaults
 from bot.sim.rtds import Rtds
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
+from bot.sim.venue_faults import VenueFaults
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
@@ -112,6 +114,7 @@ class Server:
         assets = dict.fromkeys(name.split("-")[0] for name in self.options.series)
         self.outage = Outage()
         venue.faults.on("W09", self.outage.cut)
+        rest_faults, _ = RestFaults(venue), VenueFaults(venue)
         self._market, self._user = MarketStream(venue), UserStream(venue)
         self.load = Load(venue, self._market, self.seed)
         self._live, self._rtds = LiveStream(venue), Rtds(venue)
@@ -119,7 +122,7 @@ class Server:
         gamma = GammaRoutes(venue)
         venue.listeners = [self._market.hear, self._user.hear, gamma.hear]
         venue.flushers = [self._market.flush]
-        self.app = web.Application(middlewares=[self._guard], client_max_size=BODY_MAX)
+        self.app = web.Application(middlewares=[self._guard, rest_faults.around], client_max_size=BODY_MAX)
         for routes in (
             PublicRoutes(venue).routes(),
             AccountRoutes(venue).routes(),

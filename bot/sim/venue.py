@@ -69,6 +69,7 @@ class Venue:
         self.info: dict[str, Any] = {}
         self.faults = faults or Faults()
         self.quirks = quirks or Quirks()
+        self.skew_s = 0.0  # how far the clock it tells and checks proofs by is off
         self.started_ns = time.monotonic_ns()  # set again when it is ready
         self.requests: deque[Request] = deque(maxlen=LOG_MAX)
         self.held: dict[str, Callable[[], None]] = {}  # orders in their taker delay, and whom to wake
@@ -90,9 +91,9 @@ class Venue:
         """The clock of the faults: seconds since the venue was ready."""
         return (time.monotonic_ns() - self.started_ns) / 1e9
 
-    def hit(self, fault_id: str, subject: str) -> Fault | None:
+    def hit(self, fault_id: str, subject: str, kind: str = "") -> Fault | None:
         """The fault that befalls this call, frame or trade now, if any; asking counts it."""
-        return self.faults.hit(fault_id, subject, self.age_s()) if self.faults.busy else None
+        return self.faults.hit(fault_id, subject, self.age_s(), kind) if self.faults.busy else None
 
     def number_of(self, condition_id: str) -> int:
         """The numeric id that metadata shows beside the condition id."""

@@ -35,6 +35,14 @@ def test_at_s_begins_when_its_time_has_come_and_lasts() -> None:
     assert [(row["at_s"], row["count"]) for row in faults.rows] == [(2.0, 2)]
 
 
+def test_at_s_of_a_fault_given_later_counts_from_then() -> None:
+    faults = Faults()
+    assert faults.inject(plan(id="U01", at_s=2), 10.0)["waits"]
+    for now_s, begun in ((11.9, 0), (12.0, 1)):
+        faults.advance(now_s)
+        assert len(faults.rows) == begun
+
+
 def test_nth_counts_matching_calls_and_happens_once() -> None:
     faults = Faults(faults=[plan(id="U11", nth=3, match="DELETE")])
     hits = [faults.hit("U11", subject, 1.0) is not None for subject in (CANCEL, ORDER, CANCEL, CANCEL, CANCEL)]
