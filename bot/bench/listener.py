@@ -122,7 +122,10 @@ class Subscriber:
         )
         head = b""
         while b"\r\n\r\n" not in head:
-            head += self.sock.recv(1)
+            byte = self.sock.recv(1)
+            if not byte:
+                raise ConnectionError(f"{url} hung up")
+            head += byte
         if not head.startswith(b"HTTP/1.1 101"):
             raise ConnectionError(f"no WebSocket at {url}: {head.splitlines()[0].decode()}")
         self._buffer = FrameBuffer(MESSAGE_MAX)

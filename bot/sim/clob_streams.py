@@ -260,6 +260,11 @@ class MarketStream:
             }
             self._send(orjson.dumps(event), (client for client in custom if token in client.assets))
 
+    def cut(self) -> None:
+        """Cut every connection without a word."""
+        for client in self._clients:
+            client.abort()
+
     def heard(self) -> list[rec.SimMarket]:
         """Open markets that somebody listens to."""
         by_token = self._venue.exchange.by_token

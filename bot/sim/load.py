@@ -1,7 +1,7 @@
-"""Market frames at a commanded rate, to whoever listens: the venue under load, its books as true as ever.
+"""Market frames at a great rate, on command or in the bursts of a world, to whoever listens: its books as true as ever.
 
 A step sends what fell due since the last one, in slices between which requests are served; what it is too late for it
-leaves out and counts. While it runs, a participant of its own keeps every tick far from the touch filled, so that books
+leaves out and counts. While a load is commanded, a participant of its own keeps every tick far from the touch filled, so that books
 have the size that real ones have.
 """
 
@@ -29,11 +29,11 @@ from bot.units import LOT, PX_ONE, Px
 
 RATE_MAX = 100_000
 SLICE = 25  # frames; well under a millisecond
-SLICES_MAX = 4  # in one step, to make up for a late one
+SLICES_MAX = 6  # in one step, to make up for one that came late
 STEP_S = 0.002
 IDLE_S = 0.02
 LATE_S_MAX = 0.5
-BOOKS_EVERY = 100  # frames for one that is whole books
+BOOKS_SHARE = 0.01  # of frames that are whole books
 UNDER_WAY = 4  # times as many frames as for a market that has not begun
 DEPTH_EVERY_S = 0.05
 
@@ -89,8 +89,28 @@ class Depth:
             self._exchange.cancel_market(self.name, condition_id, now_ms=now_ms)
 
 
+class Source:
+    """Frames that are owed at a rate until a time, about the markets of one asset or ("") of all."""
+
+    def __init__(self, per_s: float, until_s: float, asset: str, books_share: float, now_s: float) -> None:
+        self.per_s = per_s
+        self.until_s = until_s
+        self.asset = asset
+        self.books_share = books_share
+        self.owed = 0.0
+        self._before_s = now_s
+
+    def accrue(self, now_s: float, heard: bool) -> int:
+        """Frames nobody listens to are not owed; returns how many it is too late for."""
+        self.owed += (now_s - self._before_s) * self.per_s if heard else 0.0
+        self._before_s = now_s
+        late = max(0, int(self.owed - LATE_S_MAX * self.per_s))
+        self.owed -= late
+        return late
+
+
 class Load:
-    """The rate in force, and what was sent at it."""
+    """The rate commanded, bursts beside it, and what was sent."""
 
     def __init__(self, venue: Venue, stream: MarketStream, seed: int) -> None:
         self._venue = venue
@@ -99,10 +119,8 @@ class Load:
         self._rng = random.Random(f"{seed}:load")
         self._depth = Depth(venue.exchange, Crowd(venue.exchange), f"{seed}:depth")
         self._depth_due_s = 0.0
-        self._before_s = 0.0
-        self._owed = 0.0
-        self._until_s = 0.0
-        self.frames_per_s = 0.0
+        self._commanded: Source | None = None
+        self._bursts: list[Source] = []
         self.sent = self.missed = self.books = 0
 
     def start(self, frames_per_s: float, for_s: float = math.inf) -> None:
@@ -111,20 +129,27 @@ class Load:
             self._stop()
             return
         now_s = time.monotonic()
-        self.frames_per_s, self._until_s = frames_per_s, now_s + for_s
-        self._before_s, self._owed = now_s, 0.0
+        self._commanded = Source(frames_per_s, now_s + for_s, "", BOOKS_SHARE, now_s)
         self.sent = self.missed = self.books = 0
 
+    def burst(self, asset: str, per_s: float, for_s: float, books_share: float) -> None:
+        """Beside what is commanded, and without its depth."""
+        now_s = time.monotonic()
+        self._bursts.append(Source(per_s, now_s + for_s, asset, books_share, now_s))
+
     def _stop(self) -> None:
-        self.frames_per_s = 0.0
+        if self._commanded is None:
+            return
+        self._commanded = None
         assert self._venue.world is not None
         self._depth.leave(self._venue.world.now_ms)
         self._venue.tell()
 
     def status(self) -> dict[str, Any]:
-        left_s = self._until_s - time.monotonic() if self.frames_per_s else 0.0
+        source = self._commanded
+        left_s = source.until_s - time.monotonic() if source is not None else 0.0
         return {
-            "frames_per_s": self.frames_per_s,
+            "frames_per_s": source.per_s if source is not None else 0,
             "left_s": round(left_s, 3) if math.isfinite(left_s) else None,
             "sent": self.sent,
             "missed": self.missed,
@@ -135,59 +160,63 @@ class Load:
         """For ever: a few frames at a time, so that a request waits for a few frames at most."""
         while True:
             await self.step()
-            await asyncio.sleep(STEP_S if self.frames_per_s else IDLE_S)
+            await asyncio.sleep(STEP_S if self._commanded is not None or self._bursts else IDLE_S)
 
     async def step(self) -> None:
-        """Send what is due. Frames nobody listens to are not made, and not owed."""
-        if not self.frames_per_s:
-            return
+        """Send what is due."""
         now_s = time.monotonic()
+        if self._commanded is not None and now_s >= self._commanded.until_s:
+            self._stop()
+        self._bursts = [burst for burst in self._bursts if now_s < burst.until_s]
+        if self._commanded is not None:
+            self._keep_depth(now_s)
+        for source in [self._commanded, *self._bursts]:
+            if source is not None:
+                await self._send(source, now_s)
+
+    def _keep_depth(self, now_s: float) -> None:
+        if now_s < self._depth_due_s:
+            return
+        self._depth_due_s = now_s + DEPTH_EVERY_S
+        assert self._venue.world is not None
+        for market in self._stream.heard():
+            self._depth.keep(market, self._venue.world.now_ms)
+        self._venue.tell()
+
+    async def _send(self, source: Source, now_s: float) -> None:
         assert self._venue.world is not None
         now_ms = self._venue.world.now_ms
-        if now_s >= self._until_s:
-            self._stop()
-            return
-        markets = self._stream.heard()
-        self._owed += (now_s - self._before_s) * self.frames_per_s if markets else 0.0
-        self._before_s = now_s
-        late = int(self._owed - LATE_S_MAX * self.frames_per_s)
-        if late > 0:
-            self.missed += late
-            self._owed -= late
-        if markets and now_s >= self._depth_due_s:
-            self._depth_due_s = now_s + DEPTH_EVERY_S
-            for market in markets:
-                self._depth.keep(market, now_ms)
-            self._venue.tell()
+        markets = [market for market in self._stream.heard() if source.asset in ("", market.asset)]
+        self.missed += source.accrue(now_s, bool(markets))
         weights = [UNDER_WAY if market.start_ms <= now_ms else 1 for market in markets]
         for _ in range(SLICES_MAX if markets else 0):
-            if self._owed < 2:
+            if source.owed < 2:
                 break
-            self._slice(self._rng.choices(markets, weights)[0], now_ms)
+            self._slice(source, self._rng.choices(markets, weights)[0], now_ms)
             await asyncio.sleep(0)
 
-    def _slice(self, market: SimMarket, now_ms: int) -> None:
+    def _slice(self, source: Source, market: SimMarket, now_ms: int) -> None:
         """A few frames of one market, and now and then the books of all."""
         self._venue.tell()  # whatever changed leaves first, for the frames begin and end with the present book
-        if market.closed or market.outcome:
-            self._owed -= 1  # ended while we were sending
+        if market.closed:
+            source.owed -= 1  # it ended while we were sending
             return
-        frames = self._flicker.frames(market, min(SLICE, int(self._owed)), now_ms)
+        frames = self._flicker.frames(market, min(SLICE, int(source.owed)), now_ms)
         self._stream.broadcast(market, Batch(frames))
         sent = len(frames)
-        if self._rng.random() * BOOKS_EVERY < SLICE:
-            markets = [known for known in self._stream.heard() if not known.closed]
-            self._stream.broadcast_books(
-                {
-                    token: event
-                    for known in markets
-                    for token, event in zip((known.up_token, known.down_token), self._flicker.text(known, now_ms).events(), strict=True)
-                }
-            )  # fmt: skip
-            self.books += 1
+        if self._rng.random() < source.books_share * sent:
+            self._send_books(source.asset, now_ms)
             sent += 1
         self.sent += sent
-        self._owed -= max(sent, 1)
+        source.owed -= max(sent, 1)
+
+    def _send_books(self, asset: str, now_ms: int) -> None:
+        events: dict[str, bytes] = {}
+        for market in self._stream.heard():
+            if asset in ("", market.asset):
+                events[market.up_token], events[market.down_token] = self._flicker.text(market, now_ms).events()
+        self._stream.broadcast_books(events)
+        self.books += 1
 
     # -- control ----------------------------------------------------------------------------------------------------
 

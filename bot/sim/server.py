@@ -40,6 +40,7 @@ from bot.sim.http import LOGGED, Refusal, refused
 from bot.sim.live_stream import LiveStream
 from bot.sim.load import Load
 from bot.sim.market import World, WorldParameters
+from bot.sim.mishaps import Flurry
 from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
 from bot.sim.quirks import Quirks
@@ -58,6 +59,7 @@ BODY_MAX = 4 << 20
 KEEPALIVE_S = 300.0
 EDGE_REFUSAL = "error code: 1015"
 BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/", "/rtds")
+CLOB_STREAMS = ("/ws/market", "/ws/user")
 PROTOCOLS = (1, 2, 3)
 
 
@@ -107,6 +109,7 @@ class Server:
         accounts.register_funder(accounts.open(self.address), options.signature_type, self.funder)
         accounts.create_key(self.address, 0)
         self._background: list[asyncio.Task[None]] = []
+        self._streams_back_ms = 0
         self._build()
 
     def _build(self) -> None:
@@ -145,6 +148,10 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Any]
     ) -> web.StreamResponse:  # every request passes here
         if not self.outage.admit(request):
+            return web.Response(status=503)
+        if request.path in CLOB_STREAMS and wall_ms() < self._streams_back_ms:
+            if request.transport is not None:
+                request.transport.abort()
             return web.Response(status=503)
         row = None
         if not request.path.startswith(BESIDE_CLOB):
@@ -245,10 +252,23 @@ class Server:
                 else:
                     self._live.hear(event)
                 self._rtds.hear(event)
+            self._go_wrong()
             self.venue.step(now_ms)
             self.venue.faults.advance(self.venue.age_s())
             self._binance.tick(now_ms)
             await asyncio.sleep(STEP_S)
+
+    def _go_wrong(self) -> None:
+        """What the world does to the streams by itself: bursts of frames, and cuts of the two of the CLOB."""
+        assert self.venue.world is not None
+        for mishap in self.venue.world.take_mishaps():
+            if isinstance(mishap, Flurry):
+                lasts_s = (mishap.until_ms - mishap.ts_ms) / 1000
+                self.load.burst(mishap.asset, mishap.per_s, lasts_s, self.options.parameters.flurry_books)
+            else:
+                self._streams_back_ms = mishap.until_ms
+                self._market.cut()
+                self._user.cut()
 
     async def failed(self) -> None:
         """Returns when one of the two loops ended, which they do only by failing; raises what ended it."""

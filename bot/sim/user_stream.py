@@ -71,6 +71,11 @@ class UserStream:
         elif message.get("operation") == "unsubscribe" and client.markets is not None:
             client.markets.difference_update(markets)
 
+    def cut(self) -> None:
+        """Cut every connection without a word."""
+        for client in self._clients:
+            client.abort()
+
     def hear(self, event: rec.Event) -> None:
         markets = self._venue.exchange.markets
         match event:
