@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import sys
 import threading
@@ -22,7 +23,7 @@ class LogWriter:
     """Takes records on any thread at the price of one append; formats and writes them on its own."""
 
     def __init__(self, path: Path, secrets: tuple[str, ...]) -> None:
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)  # nothing that a full disk refused is kept to be tried again
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 6)
         self._queue: collections.deque[dict[str, Any]] = collections.deque(maxlen=QUEUE_MAX)
         self._wake = threading.Event()
@@ -35,6 +36,10 @@ class LogWriter:
     def __call__(self, message: Any) -> None:
         self._queue.append(message.record)
         self._wake.set()
+
+    def show(self, message: str) -> None:
+        """For a person who debugs: on standard error, on the caller's thread."""
+        sys.stderr.write(self.redacted(message))
 
     def close(self) -> None:
         self._closed = True
@@ -55,11 +60,15 @@ class LogWriter:
         lines = []
         while self._queue:
             record = self._queue.popleft()
-            if (line := self._line(record)) is not None:
+            try:
+                line = self._line(record)
+            except (TypeError, ValueError) as error:  # text that is no Unicode, a number that is no JSON
+                line = orjson.dumps({"level": "error", "message": f"a log line cannot be written: {error}"}) + b"\n"
+            if line is not None:
                 lines.append(line)
         if lines:
-            self._file.write(b"".join(lines))
-            self._file.flush()
+            with contextlib.suppress(OSError):  # a full disk loses lines, and later ones may fit again
+                self._file.write(b"".join(lines))
 
     def _line(self, record: dict[str, Any]) -> bytes | None:
         second = int(record["time"].timestamp())
@@ -83,12 +92,12 @@ class LogWriter:
         if (exception := record["exception"]) is not None:
             shown["exception"] = f"{exception.type.__name__}: {exception.value}"
             shown["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in _frames(exception.traceback)]
-        return self._redacted(orjson.dumps(shown, default=str)) + b"\n"
+        return self.redacted(orjson.dumps(shown, default=str).decode()).encode() + b"\n"
 
-    def _redacted(self, line: bytes) -> bytes:
+    def redacted(self, text: str) -> str:
         for secret in self._secrets:
-            line = line.replace(secret.encode(), HIDDEN.encode())
-        return line
+            text = text.replace(secret, HIDDEN)
+        return text
 
 
 def _frames(trace: Any) -> list[Any]:
@@ -110,6 +119,6 @@ def start(path: Path, secrets: tuple[str, ...], *, debug: bool = False) -> LogWr
     logger.remove()
     logger.add(writer, format="{message}", level="DEBUG" if debug else "INFO", backtrace=False, diagnose=False)
     if debug:
-        logger.add(sys.stderr, level="DEBUG", backtrace=False, diagnose=False)
+        logger.add(writer.show, level="DEBUG", backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[_FromStandardLogging()], level=logging.WARNING, force=True)
     return writer

@@ -372,7 +372,11 @@ class Executor(Reads):
 
     def _resolved(self, message: MarketResolved) -> None:
         desk = self.desks.get(message.symbol)
-        if desk is None or desk.winner:
+        if desk is None:
+            return
+        if desk.winner:  # told twice; otherwise than before means that what we paid out is wrong
+            if desk.winner != message.winning_asset_id:
+                self.halt(f"{desk.market.slug} was resolved twice, and not alike")
             return
         desk.winner = message.winning_asset_id
         desk.intent = None

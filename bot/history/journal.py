@@ -16,6 +16,7 @@ import contextlib
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
@@ -37,6 +38,7 @@ HEAD = struct.Struct(">2sII")
 TICK = struct.Struct(">cQqqq")
 SEGMENT_BYTES = 64 << 20
 SEGMENT_RECORDS = 400_000
+KEEP_S = 7 * 86_400.0  # segments not written for longer go
 RECORD_BYTES_MAX = 64 << 20  # a snapshot is the largest record
 SUFFIX = ".journal"
 
@@ -216,10 +218,19 @@ class Journal:
         return path, fd
 
     def prepare(self) -> None:
-        """Open the next segment ahead, so that `append` never waits for a directory."""
+        """Open the next segment ahead, so that `append` never waits for a directory; once for each, forget old ones."""
         with self._lock:
-            if self._spare is None and self._fd >= 0:
-                self._spare = self._create(self._number + 1)
+            if self._spare is not None or self._fd < 0:
+                return
+            self._spare = self._create(self._number + 1)
+        self._forget(time.time() - KEEP_S)
+
+    def _forget(self, before_s: float) -> None:
+        """Delete segments last written before that time; never the one that is written now."""
+        for path in segments(self.directory):
+            with contextlib.suppress(OSError):
+                if int(path.stem) < self._number and path.stat().st_mtime < before_s:
+                    path.unlink()
 
     def sync(self) -> None:
         """Force what was written to the disk. Raises JournalError."""

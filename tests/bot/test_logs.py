@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
+import pytest
 from loguru import logger
 
 from bot import logs
@@ -40,3 +42,35 @@ def test_a_flood_from_one_place_is_sampled(tmp_path: Path) -> None:
     lines = lines_of(tmp_path / "bot.log")
     assert len(lines) <= 4 * logs.SAME_LINE_PER_S  # the loop may cross a second or two
     assert lines[-1]["message"] == "the one that matters"
+
+
+def test_a_line_that_is_no_json_and_a_disk_that_is_full_do_not_end_the_log(
+    tmp_path: Path,
+) -> None:
+    writer = logs.start(tmp_path / "bot.log", ())
+    disk = writer._file
+    full = threading.Event()
+
+    class Full:
+        def write(self, data: bytes) -> int:
+            full.set()
+            writer._file = disk
+            raise OSError(28, "No space left on device")
+
+    writer._file = Full()  # type: ignore[assignment]
+    logger.info("lost")
+    assert full.wait(5)
+    logger.info("a lone surrogate: {}", "\ud800")
+    logger.info("still there")
+    logger.remove()
+    writer.close()
+    assert [line["message"] for line in lines_of(tmp_path / "bot.log")][1:] == ["still there"]
+
+
+def test_what_debug_shows_on_the_terminal_is_redacted_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = logs.start(tmp_path / "bot.log", (SECRET,), debug=True)
+    logger.debug("key {}", SECRET)
+    logger.remove()
+    writer.close()
+    shown = capsys.readouterr().err
+    assert SECRET not in shown and logs.HIDDEN in shown

@@ -128,6 +128,13 @@ def test_a_resolved_market_is_paid_once(winner: str, payout: int) -> None:
     assert of(Settled, bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=winner))) == []
 
 
+def test_a_market_resolved_otherwise_the_second_time_halts() -> None:
+    bench = Bench()
+    bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
+    said = bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=DOWN))
+    assert of(Halt, said) and bench.state is BotState.HALTED
+
+
 def test_a_halt_stays_flat_until_resumed() -> None:
     bench = Bench()
     bench.intent(bid=5000)

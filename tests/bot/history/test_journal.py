@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from bot.errors import JournalError
-from bot.history.journal import HEAD, Journal, Record, SegmentStart, payloads, read, segments
+from bot.history.journal import HEAD, KEEP_S, Journal, Record, SegmentStart, payloads, read, segments
 from bot.messages import (
     GateChange,
     MassCancel,
@@ -99,6 +100,20 @@ def test_a_segment_ends_at_its_bound_and_the_next_was_opened_ahead(tmp_path: Pat
     assert [r.seq for r in records(tmp_path)] == list(range(1, 8))
     starts = [item for item in read(tmp_path) if isinstance(item, SegmentStart) and item.snapshot]
     assert [(s.header.first_seq, s.snapshot) for s in starts] == [(1, b"state"), (4, b"state"), (7, b"state")]
+
+
+def test_segments_older_than_a_week_go_and_the_one_being_written_stays(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path, segment_records=2)
+    for n in range(5):
+        journal.append(n, an_intent(n))
+    old, kept, current = segments(tmp_path)
+    week_ago = time.time() - KEEP_S
+    os.utime(old, (0, week_ago - 60))
+    os.utime(kept, (0, week_ago + 60))
+    os.utime(current, (0, 0))
+    journal.prepare()
+    assert segments(tmp_path)[:2] == [kept, current]
+    assert [record.seq for record in records(tmp_path)] == [3, 4, 5]
 
 
 def test_closing_takes_the_unused_segment_away(tmp_path: Path) -> None:
