@@ -166,6 +166,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     stack.callback(lock.release)
     config = str(options.config.absolute()) if options.config else None
     card = {"mode": mode, "venue_url": access.venue_url, "config": config, "state_dir": str(state_dir)}
+    run_dir.link(state_dir)
     write_json(run_dir.card, card)  # at once: whoever finds the lock held must find the latch's place
     read = access.api().open_orders(time.monotonic_ns())
     if not read.known:

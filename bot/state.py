@@ -211,6 +211,11 @@ class RunDir:
     def read_card(self) -> dict[str, Any]:
         return read_json(self.card)
 
+    def link(self, state_dir: Path) -> None:
+        """Show the wallet's journal in here, where it is not here already."""
+        if state_dir != self.path:
+            (self.path / "journal").symlink_to(state_dir.absolute() / "journal")
+
     def state_dir(self) -> Path:
         return Path(self.read_card().get("state_dir", self.path))
 

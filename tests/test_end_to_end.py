@@ -16,6 +16,7 @@ import orjson
 import pytest
 import requests
 
+from bot.control import ask
 from bot.sim.server import VenueOptions, VenueThread
 from bot.state import read_json
 
@@ -228,6 +229,29 @@ def test_live_mode_runs_the_same_way_on_whatever_hosts_the_settings_name(
     code, summary = maker.end()
     assert code == 0 and summary["mode"] == "live" and summary["flat_verified"]
     assert summary["risk"]["q_max"]["max"] == 20
-    secret = info["private_key"].removeprefix("0x")
-    for path in maker.run_dir.rglob("*"):
-        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+    assert (maker.run_dir / "journal").is_symlink()
+
+
+def test_no_secret_shows_anywhere(venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path) -> None:
+    maker = makers(venue)
+    maker.process.kill()
+    maker.process.wait()
+    options = ("--venue", venue.info["url"], "--series", SERIES, "--run-dir", f"{maker.run_dir}-debug", "--ui", "plain")
+    maker.run_dir = Path(f"{maker.run_dir}-debug")
+    maker.process = maker.command("--debug", "start", *options)
+    maker.quoting(40)
+    requests.post(venue.info["url"] + "/control/faults", json={"id": "T01", "actor": "user"}, timeout=5)
+    until(lambda: maker.status()["state"] != "quoting", 5, "an actor failed, with its traceback in the log")
+    process = Path(f"/proc/{maker.process.pid}")
+    shown = {name: (process / name).read_bytes() for name in ("cmdline", "environ")}
+    shown["status"] = "".join(maker.answer("status", "--json", "--run-dir", str(maker.run_dir))[1:]).encode()
+    shown["halt"] = "".join(maker.answer("halt", "--run-dir", str(maker.run_dir))[1:]).encode()
+    for command in ("status", "resume"):
+        shown[command] = orjson.dumps(ask(maker.run_dir / "control.sock", command))
+    maker.process.send_signal(signal.SIGINT)
+    shown["stdout"], shown["stderr"] = maker.process.communicate(timeout=20)
+    shown |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(shown["stderr"]) > 500 and any(name.endswith(".journal") for name in shown)
+    for name in ("private_key", "api_secret", "api_passphrase"):
+        secret = venue.info[name].removeprefix("0x").encode()
+        assert [where for where, text in shown.items() if secret in text] == [], name

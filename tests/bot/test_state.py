@@ -126,3 +126,13 @@ def test_a_run_that_was_killed_is_remembered_as_not_flat(tmp_path: Path) -> None
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not a run directory"):
         find_run(tmp_path)
+
+
+def test_a_run_shows_its_wallet_s_journal(tmp_path: Path) -> None:
+    run = RunDir.new(tmp_path / "run", "live")
+    run.link(tmp_path / "wallet")
+    (tmp_path / "wallet" / "journal").mkdir(parents=True)
+    assert (run.path / "journal").resolve() == tmp_path / "wallet" / "journal"
+    alone = RunDir.new(tmp_path / "alone", "sim")
+    alone.link(alone.path)
+    assert not (alone.path / "journal").exists()
