@@ -48,8 +48,8 @@ class Reverts:
         self._true_p = true_p
         self._after_ms = parameters.revert_after_ms
         # A winner is `bias` times as likely to revert as a loser; were they equally many, the share would be the one asked for.
-        self._loser_share = parameters.revert_share * 2.0 / (1.0 + parameters.revert_bias)
-        self._winner_share = self._loser_share * parameters.revert_bias
+        loser_share = parameters.revert_share * 2.0 / (1.0 + parameters.revert_bias)
+        self.shares = loser_share * parameters.revert_bias, loser_share  # of winners, of losers
         self._rng = random.Random(f"{seed}:reverts")
         self._seen = len(exchange.trades)
         self._due: list[tuple[int, int, str, float]] = []
@@ -66,7 +66,7 @@ class Reverts:
         while self._due and self._due[0][0] <= now_ms:
             _, _, trade_id, luck = heapq.heappop(self._due)
             trade = trades.get(trade_id)
-            if trade is not None and luck < (self._winner_share if self._won(trade) else self._loser_share):
+            if trade is not None and luck < self.shares[0 if self._won(trade) else 1]:
                 self._exchange.fail(trade_id, now_ms)
 
     def _won(self, trade: Trade) -> bool:

@@ -216,26 +216,6 @@ def test_true_p_is_calibrated_against_what_happens() -> None:
 # -- the crowd -----------------------------------------------------------------------------------------------------
 
 
-def test_the_book_looks_like_the_recorded_one() -> None:
-    spreads: list[int] = []
-    touches: list[float] = []
-    near: list[float] = []
-    for seed in range(2):
-        world = world_of(seed=seed)
-        market = markets(world)[0]
-        for now in range(START, START + 60_000, 200):
-            world.step(now)
-            world.exchange.take_events()
-            bids, asks = world.exchange.book(market.up_token)
-            if bids and asks and 1_000 < bids[-1][0] < 9_000:
-                spreads.append((asks[-1][0] - bids[-1][0]) // market.tick)
-                touches += [bids[-1][1] / SHARE, asks[-1][1] / SHARE]
-                near.append(sum(qty for px, qty in bids if px >= bids[-1][0] - 200) / SHARE)
-    assert 0.65 < spreads.count(1) / len(spreads) < 0.9  # recorded: 0.78
-    assert 170 < sorted(touches)[len(touches) // 2] < 400  # recorded: 252
-    assert 800 < sorted(near)[len(near) // 2] < 1_500  # recorded: 1,119
-
-
 def quoter_fills(series: str, seed: int, away: int) -> tuple[int, int]:
     """A newcomer quotes this far from the touch on both sides for a minute, re-quoting twice a second."""
     world = world_of(series, seed=seed)

@@ -1,0 +1,162 @@
+"""Is the generated market honest? Nobody earns by doing nothing, knowledge costs those who quote, and the book is the recorded one.
+
+The competing makers stand in for a strategy: they quote on both sides and see the truth late.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+
+from bot.messages import Side
+from bot.sim import worlds
+from bot.sim.exchange import Printed, Submit, TradeEvent
+from bot.sim.market import Disconnected, Flurry
+from bot.sim.mishaps import Reverts
+from bot.sim.parameters import WorldParameters
+from bot.sim.virtual import VirtualVenue
+
+USD = SHARE = 1_000_000
+SERIES = ("btc-updown-5m", "eth-updown-5m", "sol-updown-5m", "xrp-updown-5m")
+# Quartiles of 52,793 recorded frames, 10-215 s into a window, mid 0.1-0.9 (shares; the depth is touch to 2 c below).
+RECORDED_TOUCH = (74.7, 251.9, 530.5)
+RECORDED_DEPTH = (655.9, 1_117.8, 1_619.4)
+
+
+def quoting_edge(parameters: WorldParameters, seconds: int = 45) -> tuple[float, float]:
+    """(USD the makers gained by their fills against true p at that moment, shares traded)."""
+    venue = VirtualVenue(seed=1, series=SERIES, parameters=parameters)
+    edge = shares = 0.0
+    for now_ms in range(venue.now_ms + 10, venue.now_ms + seconds * 1000, 10):
+        for event in venue.advance(now_ms)[1]:
+            p = venue.world.true_p(event.condition_id) if isinstance(event, Printed) else None
+            if p is None or not isinstance(event, Printed):
+                continue
+            worth = p if event.token == venue.exchange.markets[event.condition_id].up_token else 1.0 - p
+            sign = 1 if event.side is Side.SELL else -1
+            edge += sign * (worth - event.px / 10_000) * event.qty / SHARE
+            shares += event.qty / SHARE
+    return edge, shares
+
+
+def test_without_noise_quoting_loses_and_without_those_who_know_it_earns_a_third_more() -> None:
+    ordinary, shares = quoting_edge(WorldParameters())
+    noiseless, few = quoting_edge(WorldParameters(noise=False))
+    ignorant, many = quoting_edge(WorldParameters(informed=False))
+    assert noiseless < 0 < ordinary
+    assert 0 < few < shares
+    assert ignorant / many > 1.3 * ordinary / shares
+
+
+@pytest.mark.parametrize("name", ["tight", "hostile"])
+def test_who_does_nothing_earns_nothing(name: str) -> None:
+    venue = VirtualVenue(seed=2, series=["btc-updown-1m"], parameters=worlds.world(name))
+    venue.exchange.deposit("0xme", 1_000 * USD)
+    venue.run(65)
+    account = venue.exchange.account("0xme")
+    assert (account.cash, account.tokens) == (1_000 * USD, {})
+    assert any(market.outcome for market in venue.exchange.markets.values())
+    assert venue.exchange.imbalance() == 0
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 4], ordered[len(ordered) // 2], ordered[len(ordered) * 3 // 4]
+
+
+def test_spread_touch_and_depth_have_the_quartiles_of_the_recorded_book() -> None:
+    spreads: list[float] = []
+    touches: list[float] = []
+    depths: list[float] = []
+    for seed in range(4):
+        venue = VirtualVenue(seed=seed, series=SERIES)
+        live = [market for market in venue.exchange.markets.values() if market.start_ms <= venue.now_ms]
+        venue.run(5)
+        for _ in range(60):
+            venue.run(0.5, step_ms=500)
+            for bids, asks in (venue.exchange.book(market.up_token) for market in live):
+                if bids and asks and 2_000 < bids[-1][0] + asks[-1][0] < 18_000:
+                    spreads.append((asks[-1][0] - bids[-1][0]) / 100)
+                    touches += [bids[-1][1] / SHARE, asks[-1][1] / SHARE]
+                    depths.append(sum(qty for px, qty in bids if px >= bids[-1][0] - 200) / SHARE)
+                    depths.append(sum(qty for px, qty in asks if px <= asks[-1][0] + 200) / SHARE)
+    assert len(spreads) > 500
+    assert quartiles(spreads)[:2] == (1.0, 1.0)
+    assert 0.70 < spreads.count(1.0) / len(spreads) < 0.88  # recorded: 0.78
+    assert 0.07 < spreads.count(2.0) / len(spreads) < 0.20  # recorded: 0.12
+    for ours, recorded in itertools.chain(
+        zip(quartiles(touches), RECORDED_TOUCH, strict=True), zip(quartiles(depths), RECORDED_DEPTH, strict=True)
+    ):
+        assert ours == pytest.approx(recorded, rel=0.2)
+
+
+# -- mishaps -------------------------------------------------------------------------------------------------------
+
+
+def failed(share: float, p: float, matches: int = 150) -> list[tuple[int, int]]:
+    """Our bids for Up at 50 c are hit while Up is worth p: (match, failure) times of the trades that reverted."""
+    empty = WorldParameters(makers=0, noise=False, informed=False, taker_delay_ms=0, revert_share=share)
+    venue = VirtualVenue(seed=4, series=["btc-updown-1m"], parameters=empty)
+    exchange, market = venue.exchange, next(iter(venue.exchange.markets.values()))
+    reverts = Reverts(exchange, empty, "4", lambda condition_id: p)
+    for owner in ("0xme", "0xother"):
+        exchange.deposit(owner, 100_000 * USD)
+    times: list[tuple[int, int]] = []
+    for number in range(matches + 300):
+        now_ms = venue.now_ms + 10 * number
+        for owner, token in (("0xme", market.up_token), ("0xother", market.down_token)) if number < matches else ():
+            order_id, key = f"{owner}{number}", "me" if owner == "0xme" else ""
+            order = Submit(
+                order_id=order_id, owner=owner, api_key=key, token=token, side=Side.BUY, px=5_000, qty=5 * SHARE
+            )
+            exchange.submit(order, now_ms)
+        reverts.step(now_ms)
+        exchange.step(now_ms)
+        for event in exchange.take_events():
+            if isinstance(event, TradeEvent) and event.trade.status == "FAILED":
+                times.append((event.trade.match_ms, event.ts_ms))
+    assert len(exchange.trades_of("0xme")) == matches
+    assert exchange.imbalance() == 0
+    return times
+
+
+def test_trades_revert_before_they_are_mined_and_those_that_pay_us_three_times_as_often() -> None:
+    winners, losers = failed(0.2, p=0.6), failed(0.2, p=0.4)
+    assert 150 * 0.3 * 0.7 < len(winners) < 150 * 0.3 * 1.4
+    assert 150 * 0.1 * 0.4 < len(losers) < 150 * 0.1 * 1.8
+    assert all(200 <= at_ms - matched_ms <= 1_810 for matched_ms, at_ms in winners + losers)
+    assert failed(0.0, p=0.6) == []
+
+
+def test_after_a_jump_the_streams_are_flooded_and_every_few_minutes_they_are_cut() -> None:
+    storm = msgspec.structs.replace(worlds.world("storm"), makers=0, noise=False, informed=False)
+    venue = VirtualVenue(seed=1, series=["btc-updown-5m"], parameters=storm)
+    mishaps: list[Flurry | Disconnected] = []
+    for _ in range(700):
+        venue.world.step(venue.now_ms)
+        venue.now_ms += 1_000
+        mishaps += venue.world.take_mishaps()
+    flurries = [one for one in mishaps if isinstance(one, Flurry)]
+    cuts = [one for one in mishaps if isinstance(one, Disconnected)]
+    assert len(flurries) > 20
+    assert all(5_000 <= one.per_s <= 10_000 and 200 <= one.until_ms - one.ts_ms <= 1_000 for one in flurries)
+    assert all(a.until_ms <= b.ts_ms for a, b in itertools.pairwise(flurries))
+    assert 1 <= len(cuts) <= 4
+    assert all(1_000 <= one.until_ms - one.ts_ms <= 5_000 for one in cuts)
+    assert cuts[0].ts_ms - venue.start_ms >= 0.6 * 300_000
+
+
+def test_mishaps_leave_the_market_as_it_is() -> None:
+    quiet = VirtualVenue(seed=5, series=["btc-updown-5m"])
+    rough = VirtualVenue(
+        seed=5,
+        series=["btc-updown-5m"],
+        parameters=WorldParameters(revert_share=0.05, flurry_share=1.0, disconnect_every_s=5.0),
+    )
+    for venue in (quiet, rough):
+        venue.run(40)
+    assert quiet.trading.digest() == rough.trading.digest()
+    assert quiet.prices.digest() == rough.prices.digest()
+    assert rough.mishaps.events > quiet.mishaps.events
