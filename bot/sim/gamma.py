@@ -1,40 +1,46 @@
-"""Market metadata (Gamma) and the data API, as far as a bot on up/down markets asks for them. Read only, never prices.
+"""Market metadata (Gamma), as far as a bot on up/down markets asks for it. Read only, never prices.
 
 Outcomes, prices and CLOB token ids are JSON inside strings; `version` says which ids trade, and some v1 markets carry
-position ids without a book, so that nobody chooses by presence.
+position ids without a book, so that nobody chooses by presence. Windows of last February are still called open, and
+what a window began and ended at is told late.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import orjson
 from aiohttp import web
 
 from bot.market import Rule
 from bot.sim import records as rec
-from bot.sim.clob_public import iso
+from bot.sim.clob_public import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY, iso
 from bot.sim.http import answer, number, refused
-from bot.sim.render import Books, address_of
-from bot.sim.venue import Venue
+from bot.sim.render import Books
+from bot.sim.venue import Venue, wall_ms
 from bot.units import PX_ONE, shares
 
-FULL_NAMES = {"btc": "bitcoin", "eth": "ethereum", "sol": "solana", "xrp": "xrp"}
-PRINTS_MAX = 500
+EVENT_NUMBERS = 1_000_000  # an event's number is its market's and this
+KEYSET_MAX = 100
+STALE_SERIES, STALE_LENGTH_MS = "btc-updown-5m", 300_000
+STALE_FROM_MS = 1_770_854_400_000  # 2026-02-12, when the first five-minute windows came
+Shown: TypeAlias = Callable[[rec.SimMarket], dict[str, Any]]
 
 
 class GammaRoutes:
-    """Handlers of both APIs, each under its own prefix."""
+    """Handlers, under one prefix."""
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         self._books: Books = venue.books
-        self._prints: dict[str, list[dict[str, Any]]] = {}
+        self._stale = stale_windows(venue.quirks.stale_events)
 
-    def routes(self, gamma: str, data: str) -> list[web.RouteDef]:
+    def routes(self, gamma: str) -> list[web.RouteDef]:
         return [
             web.get(gamma + "/events/slug/{slug}", self.event),
             web.get(gamma + "/markets/slug/{slug}", self.market),
@@ -42,48 +48,33 @@ class GammaRoutes:
             web.get(gamma + "/events/keyset", self.events_keyset),
             web.get(gamma + "/markets", self.markets),
             web.get(gamma + "/markets/keyset", self.markets_keyset),
-            web.get(data + "/positions", self.positions),
-            web.get(data + "/trades", self.trades),
+            web.get(gamma + "/events/{id:[0-9]+}", self.event),
+            web.get(gamma + "/markets/{id:[0-9]+}", self.market),
         ]
 
-    def hear(self, event: rec.Event) -> None:
-        """Keep the public tape of each market."""
-        if isinstance(event, rec.Printed):
-            market = self._venue.exchange.markets[event.condition_id]
-            tape = self._prints.setdefault(event.condition_id, [])
-            tape.append(
-                {
-                    "proxyWallet": address_of("taker"),
-                    "side": str(event.side),
-                    "asset": event.token,
-                    "conditionId": event.condition_id,
-                    "size": shares(event.qty),
-                    "price": event.px / PX_ONE,
-                    "timestamp": event.ts_ms // 1000,
-                    "slug": market.slug,
-                    "outcome": "Up" if event.token == market.up_token else "Down",
-                    "outcomeIndex": 0 if event.token == market.up_token else 1,
-                }
-            )
-            del tape[:-PRINTS_MAX]
-        elif isinstance(event, rec.Resolved):
-            self._prints.pop(event.condition_id, None)
+    @property
+    def _all(self) -> Iterable[rec.SimMarket]:
+        """Every market there is, and last of all those that should be gone."""
+        return chain(self._venue.exchange.markets.values(), self._stale)
 
-    # -- Gamma ----------------------------------------------------------------------------------------------------------
-
-    def _by_slug(self, slug: str) -> rec.SimMarket | None:
-        return next((market for market in self._venue.exchange.markets.values() if market.slug == slug), None)
+    def _one(self, request: web.Request, first_id: int) -> rec.SimMarket | None:
+        """By slug, or by the number that metadata shows."""
+        slug, text = request.match_info.get("slug"), request.match_info.get("id", "")
+        for market in self._all:
+            if market.slug == slug or str(self._venue.number_of(market.condition_id) + first_id) == text:
+                return market
+        return None
 
     async def event(self, request: web.Request) -> web.Response:
-        market = self._by_slug(request.match_info["slug"])
+        market = self._one(request, EVENT_NUMBERS)
         return refused("event not found", 404) if market is None else answer(self._event(market))
 
     async def market(self, request: web.Request) -> web.Response:
-        market = self._by_slug(request.match_info["slug"])
+        market = self._one(request, 0)
         return refused("market not found", 404) if market is None else answer(self._market(market))
 
     def _listed(self, request: web.Request, condition_ids: bool) -> list[rec.SimMarket]:
-        """The listing's filters; without `closed` only what is open, oldest end first."""
+        """The listing's filters; without `closed` only what is open. Oldest end first, but for what is stale."""
         query = request.query
         slugs = query.getall("slug", [])
         wanted = {part for text in query.getall("condition_ids", []) for part in text.split(",")}
@@ -98,8 +89,8 @@ class GammaRoutes:
             lambda market: query.get("tag_slug", "up-or-down") in ("up-or-down", "crypto"),
             lambda market: query.get("series_slug", "") in ("", series_slug(market)),
         ]
-        found = [market for market in self._venue.exchange.markets.values() if all(test(market) for test in tests)]
-        return sorted(found, key=lambda market: market.end_ms)
+        found = [market for market in self._all if all(test(market) for test in tests)]
+        return sorted(found, key=lambda market: (market in self._stale, market.end_ms))
 
     def _page(self, request: web.Request, rows: Iterable[rec.SimMarket]) -> list[rec.SimMarket]:
         offset, limit = max(number(request, "offset", 0), 0), max(number(request, "limit", 20), 0)
@@ -111,28 +102,31 @@ class GammaRoutes:
     async def markets(self, request: web.Request) -> web.Response:
         return answer([self._market(market) for market in self._page(request, self._listed(request, True))])
 
-    def _keyset(self, request: web.Request, rows: list[rec.SimMarket]) -> tuple[list[rec.SimMarket], str | None]:
-        start, limit = number(request, "after_cursor", 0), min(max(number(request, "limit", 20), 1), 100)
-        return rows[start : start + limit], str(start + limit) if start + limit < len(rows) else None
+    def _keyset(self, request: web.Request, name: str, rows: list[rec.SimMarket], shown: Shown) -> web.Response:
+        """A page that goes on after the market its cursor names; the last one has no cursor."""
+        query = request.query
+        limit = number(request, "limit", 20)
+        if "offset" in query or not 1 <= limit <= KEYSET_MAX:
+            return refused("offset is not supported" if "offset" in query else f"limit must be 1 to {KEYSET_MAX}", 422)
+        cursors = [base64.urlsafe_b64encode(market.slug.encode()).decode() for market in rows]
+        after = query.get("after_cursor", "")
+        if after and after not in cursors:
+            return refused("invalid after_cursor", 422)
+        start = cursors.index(after) + 1 if after else 0
+        body: dict[str, Any] = {name: [shown(market) for market in rows[start : start + limit]]}
+        if start + limit < len(rows):
+            body["next_cursor"] = cursors[start + limit - 1]
+        return answer(body)
 
     async def events_keyset(self, request: web.Request) -> web.Response:
-        if "offset" in request.query:
-            return refused("offset is not supported", 422)
-        rows, cursor = self._keyset(request, self._listed(request, False))
-        return answer({"events": [self._event(market) for market in rows], "next_cursor": cursor})
+        return self._keyset(request, "events", self._listed(request, False), self._event)
 
     async def markets_keyset(self, request: web.Request) -> web.Response:
-        if "offset" in request.query:
-            return refused("offset is not supported", 422)
-        rows, cursor = self._keyset(request, self._listed(request, True))
-        return answer({"markets": [self._market(market) for market in rows], "next_cursor": cursor})
+        return self._keyset(request, "markets", self._listed(request, True), self._market)
 
     def _event(self, market: rec.SimMarket) -> dict[str, Any]:
-        metadata = None
-        if market.outcome:  # late, as on the real venue: nobody can price from it
-            metadata = {"priceToBeat": market.strike, "finalPrice": market.final}
         return {
-            "id": str(self._venue.number_of(market.condition_id) + 1_000_000),
+            "id": str(self._venue.number_of(market.condition_id) + EVENT_NUMBERS),
             "ticker": market.slug,
             "slug": market.slug,
             "title": market.question,
@@ -142,9 +136,19 @@ class GammaRoutes:
             "startDate": iso(market.listed_ms),
             "active": True,
             "closed": market.closed,
-            "eventMetadata": metadata,
+            "eventMetadata": self._metadata(market),
             "markets": [self._market(market)],
         }
+
+    def _metadata(self, market: rec.SimMarket) -> dict[str, Any] | None:
+        """Late: nobody can price from it."""
+        age_ms, quirks = wall_ms() - market.end_ms, self._venue.quirks
+        told: dict[str, Any] = {}
+        if market.strike is not None and age_ms >= quirks.strike_told_ms:
+            told["priceToBeat"] = market.strike
+        if market.final is not None and age_ms >= quirks.final_told_ms:
+            told["finalPrice"] = market.final
+        return told or None
 
     def _market(self, market: rec.SimMarket) -> dict[str, Any]:
         duration = market.series.rsplit("-", 1)[-1]
@@ -166,7 +170,7 @@ class GammaRoutes:
             "enableOrderBook": True,
             "negRisk": False,
             "orderPriceMinTickSize": market.tick / PX_ONE,
-            "orderMinSize": shares(market.min_qty),
+            "orderMinSize": _plain(shares(market.min_qty)),
             "eventStartTime": iso(market.start_ms),
             "endDate": iso(market.end_ms),
             "startDate": iso(market.listed_ms),
@@ -190,66 +194,52 @@ class GammaRoutes:
             }
             if twap
             else None,
-            "rewardsMinSize": 50,
-            "rewardsMaxSpread": 4.5,
+            "rewardsMinSize": _plain(shares(REWARDS_MIN_QTY)),
+            "rewardsMaxSpread": REWARDS_MAX_SPREAD_PX / 100,
             "restricted": True,
         }
 
     def _prices(self, market: rec.SimMarket) -> str:
-        if market.outcome:
+        if market in self._stale:
+            up = 0.5
+        elif market.outcome:
             up = 1.0 if market.outcome == "up" else 0.0
         else:
             bid, ask = self._books.best(market.up_token)
             up = ((bid or 0) + (PX_ONE if ask is None else ask)) / 2 / PX_ONE
         return orjson.dumps([f"{up:.5g}", f"{1 - up:.5g}"]).decode()
 
-    # -- data API ---------------------------------------------------------------------------------------------------------
 
-    async def positions(self, request: web.Request) -> web.Response:
-        user = request.query.get("user", "").lower()
-        if not user.startswith("0x"):
-            return refused("required query param 'user' not provided", 400)
-        exchange = self._venue.exchange
-        rows = []
-        for token, qty in exchange.account(user).tokens.items() if user in exchange.accounts else ():
-            market = exchange.by_token.get(token)
-            if not qty or market is None or request.query.get("market", "") not in ("", market.condition_id):
-                continue
-            rows.append(self._position(user, market, token, shares(qty)))
-        return answer(rows)
+def stale_windows(count: int) -> list[rec.SimMarket]:
+    """Windows of last February that nobody ever closed."""
+    made = []
+    for n in range(count):
+        start_ms = STALE_FROM_MS + n * STALE_LENGTH_MS
+        slug = f"{STALE_SERIES}-{start_ms // 1000}"
+        names = [hashlib.sha256(f"{slug}:{what}".encode()).hexdigest() for what in ("condition", "up", "down")]
+        made.append(
+            rec.SimMarket(
+                condition_id="0x" + names[0],
+                slug=slug,
+                series=STALE_SERIES,
+                asset="btc",
+                question=f"Bitcoin Up or Down - 5 minutes from {start_ms // 1000}",
+                up_token=str(int(names[1], 16)),
+                down_token=str(int(names[2], 16)),
+                version=2,
+                rule=Rule.TWAP,
+                window_s=60,
+                start_ms=start_ms,
+                end_ms=start_ms + STALE_LENGTH_MS,
+                listed_ms=start_ms - 86_400_000,
+            )
+        )
+    return made
 
-    def _position(self, user: str, market: rec.SimMarket, token: str, size: float) -> dict[str, Any]:
-        bid, ask = self._books.best(token)
-        price = ((bid or 0) + (PX_ONE if ask is None else ask)) / 2 / PX_ONE
-        up = token == market.up_token
-        return {
-            "proxyWallet": user,
-            "asset": token,
-            "conditionId": market.condition_id,
-            "size": size,
-            "avgPrice": price,
-            "initialValue": size * price,
-            "currentValue": size * price,
-            "cashPnl": 0.0,
-            "realizedPnl": 0.0,
-            "curPrice": price,
-            "redeemable": False,
-            "mergeable": False,
-            "title": market.question,
-            "slug": market.slug,
-            "outcome": "Up" if up else "Down",
-            "outcomeIndex": 0 if up else 1,
-            "oppositeAsset": market.down_token if up else market.up_token,
-            "endDate": iso(market.end_ms),
-            "negativeRisk": False,
-        }
 
-    async def trades(self, request: web.Request) -> web.Response:
-        """Public prints, newest first."""
-        market = request.query.get("market", "")
-        tapes = [self._prints.get(market, [])] if market else list(self._prints.values())
-        rows = sorted((row for tape in tapes for row in tape), key=lambda row: -int(row["timestamp"]))
-        return answer(rows[: number(request, "limit", 100)])
+def _plain(value: float) -> float | int:
+    """Numbers are whole where they can be."""
+    return int(value) if value == int(value) else value
 
 
 def series_slug(market: rec.SimMarket) -> str:

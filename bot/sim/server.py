@@ -33,6 +33,7 @@ from bot.sim.clob_public import PublicRoutes
 from bot.sim.clob_rest import OrderRoutes
 from bot.sim.clob_streams import MarketStream
 from bot.sim.control_api import ControlRoutes
+from bot.sim.data_api import DataRoutes
 from bot.sim.exchange import Exchange
 from bot.sim.faults import Fault, Faults
 from bot.sim.gamma import GammaRoutes
@@ -45,7 +46,9 @@ from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
 from bot.sim.quirks import Quirks
 from bot.sim.rest_faults import RestFaults
+from bot.sim.rewards import RewardRoutes
 from bot.sim.rtds import Rtds
+from bot.sim.tape import Tape
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
 from bot.sim.venue_faults import VenueFaults
@@ -122,15 +125,17 @@ class Server:
         self.load = Load(venue, self._market, self.seed)
         self._live, self._rtds = LiveStream(venue), Rtds(venue)
         self._binance = BinanceApi(venue, [asset.upper() + "USDT" for asset in assets])
-        gamma = GammaRoutes(venue)
-        venue.listeners = [self._market.hear, self._user.hear, gamma.hear]
+        tape = Tape(venue.exchange.markets)
+        venue.listeners = [self._market.hear, self._user.hear, tape.hear]
         venue.flushers = [self._market.flush]
         self.app = web.Application(middlewares=[self._guard, rest_faults.around], client_max_size=BODY_MAX)
         for routes in (
             PublicRoutes(venue).routes(),
             AccountRoutes(venue).routes(),
             OrderRoutes(venue).routes(),
-            gamma.routes("/gamma", "/data-api"),
+            RewardRoutes(venue, tape).routes(),
+            GammaRoutes(venue).routes("/gamma"),
+            DataRoutes(venue, tape).routes("/data-api"),
             self._binance.routes("/binance"),
             ControlRoutes(venue).routes(),
             self.load.routes(),

@@ -108,13 +108,13 @@ def test_expiry_goes_with_gtd_and_a_minute_is_lost(venue: VenueThread, client: A
     up, now = tokens(venue)[0], int(time.time())
     for kind, expiration in (("GTC", now + 600), ("GTD", 0), ("GTD", now + 59), ("GTD", now - 5)):
         assert error(venue, raw_order(client, up, "0.02", "10", kind, expiration=expiration)) == "invalid expiration"
-    body = raw_order(client, up, "0.02", "10", "GTD", expiration=now + 63)
+    body = raw_order(client, up, "0.02", "10", "GTD", expiration=now + 90)
     order_id = signed(venue, "POST", "/order", compact(body)).json()["orderID"]
     row = client.get_order(order_id)
-    assert (row["expiration"], row["order_type"], row["status"]) == (str(now + 63), "GTD", "LIVE")
-    venue.call(lambda inside: inside.exchange.step((now + 3) * 1000 - 1))
+    assert (row["expiration"], row["order_type"], row["status"]) == (str(now + 90), "GTD", "LIVE")
+    venue.call(lambda inside: inside.exchange.step((now + 30) * 1000 - 1))
     assert client.get_order(order_id)["status"] == "LIVE"
-    venue.call(lambda inside: inside.exchange.step((now + 3) * 1000))
+    venue.call(lambda inside: inside.exchange.step((now + 30) * 1000))
     assert client.get_order(order_id)["status"].startswith("CANCELED")
 
 

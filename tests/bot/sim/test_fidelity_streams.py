@@ -182,7 +182,9 @@ def test_a_killed_order_has_no_size_and_a_free_text_status(venue: VenueThread, c
         now_ms = int(time.time() * 1000)
         for owner in list(inside.exchange.accounts):
             inside.exchange.cancel_market(owner, market, now_ms=now_ms)
+        inside.exchange.step(now_ms + 61_000)
 
+    venue.call(lambda inside: setattr(inside.exchange.markets[market], "taker_delay_ms", 60_000))
     reply = client.post_order(order, types.OrderType.FOK, defer_exec=True)
     assert reply["status"] == "delayed"
     venue.call(empty_the_book)

@@ -134,7 +134,7 @@ def test_info_holds_every_key_of_the_contract(venue: VenueThread) -> None:
 
 
 def test_the_first_window_is_backdated_and_others_follow(venue: VenueThread) -> None:
-    events = requests.get(venue.info["gamma_url"] + "/events", timeout=5).json()
+    events = requests.get(venue.info["gamma_url"] + "/events?end_date_min=2026-03-01", timeout=5).json()
     starts = [int(event["slug"].rsplit("-", 1)[1]) for event in events]
     assert starts[0] < time.time() < starts[0] + 300
     assert [start - starts[0] for start in starts] == [300 * n for n in range(len(starts))]
