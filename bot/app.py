@@ -6,11 +6,12 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pykka
 from loguru import logger
 
@@ -30,10 +31,11 @@ from bot.access import Access
 from bot.caches import Caches
 from bot.control import ControlServer
 from bot.desk import OperatorDesk
-from bot.errors import JournalError
+from bot.errors import JournalError, SettingsError
 from bot.execution.executor import Executor
 from bot.execution.gate import Gate
 from bot.execution.risk import Limits
+from bot.execution.timers import Timers
 from bot.faults import FaultWatch
 from bot.history.journal import Journal
 from bot.latency import NAMES, Latency
@@ -43,13 +45,14 @@ from bot.pnl import Pnl
 from bot.ports import Sender
 from bot.quoting.strategy import Strategy
 from bot.settings import Settings
-from bot.state import Latch, RunDir, read_json
+from bot.state import Latch, RunDir
 from bot.status import FEEDS, Status
-from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns
+from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns, Usd
 from bot.venues.binance import BinanceFeed
 from bot.venues.conversation import Conversation
 from bot.venues.polymarket_book import MarketFeed
 from bot.venues.polymarket_markets import JsonReader, Markets
+from bot.venues.polymarket_metadata import parse_series
 from bot.venues.polymarket_user import UserFeed
 from bot.venues.settlement_price import SettlementFeed
 from bot.venues.venue_clock import VenueClock
@@ -57,6 +60,7 @@ from bot.venues.websocket import Reader
 
 SWITCH_INTERVAL_S = 0.0001  # the default 5 ms is the tail of every hand-over while a thread parses a backlog
 
+HISTORY_MARGIN_S = 3600  # trades settle late
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
 FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
 HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
@@ -133,6 +137,24 @@ class Ending:
     reason: str
 
 
+def day_of(path: Path) -> tuple[int, Usd]:
+    """The UTC day that was last traded and its result. Raises SettingsError: a loss that is forgotten would be no limit."""
+    try:
+        record = orjson.loads(path.read_bytes())
+        return int(record["utc_day"]), round(record["pnl_usd"] * USD_ONE)
+    except FileNotFoundError:
+        return 0, 0
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SettingsError(
+            f"{path}: what was lost today cannot be read; remove the file to begin the day's limit anew"
+        ) from None
+
+
+def history_ns(series: Sequence[str]) -> Ns:
+    """How old a trade may be whose market is still open. A whole day of a busy market is more than one read can bring."""
+    return (max(round(parse_series(name).length_s) for name in series) + HISTORY_MARGIN_S) * NS_PER_S
+
+
 class Remembering:
     """A sender that keeps what a restarted actor would have to be told again: live markets and their newest position."""
 
@@ -192,7 +214,7 @@ class Bot:
             strikes=self._strikes,
             day_file=state_dir / "day_loss",
         )
-        day = read_json(state_dir / "day_loss")
+        utc_day, day_pnl = day_of(state_dir / "day_loss")
         salt_base = time.time_ns() // 1000 % 2**50  # never one of an earlier run, and still a safe JSON integer
         self.journal = Journal(state_dir / "journal", salt_base=salt_base, started_utc_ns=time.time_ns())
         limits = settings.limits
@@ -206,9 +228,10 @@ class Bot:
             ),
             order_id_of=access.signer.order_id_of,
             salt_base=salt_base,
+            timers=Timers(history_ns=history_ns(settings.run.series)),
             clean_start=clean_start,
-            day_loss=-round(day.get("pnl_usd", 0.0) * USD_ONE),
-            utc_day=day.get("utc_day", 0),
+            day_loss=-day_pnl,
+            utc_day=utc_day,
         )
         self.panic = Panic(
             access.api(self.wall.utc),

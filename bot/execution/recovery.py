@@ -18,9 +18,8 @@ from bot.messages import (
     OrderMassStatusRequest,
     TradesRequest,
 )
-from bot.units import Ns
+from bot.units import NS_PER_S, Ns
 
-DAY_S = 86_400
 OVERLAP_S = 60  # trades are read again from this long before the last moment we trust
 CLEARING = (BotState.FAILING, BotState.HALTED, BotState.STOPPING)
 
@@ -181,7 +180,7 @@ class Recovery:
     # -- time passes ----------------------------------------------------------------------------------------------
 
     def step(self, now_ns: Ns, utc_ns: Ns, orders: Orders) -> list[Message]:
-        self._utc_s = utc_ns // 1_000_000_000
+        self._utc_s = utc_ns // NS_PER_S
         out: list[Message] = []
         if self.state is BotState.STARTING:
             if not self._clean_start:
@@ -210,7 +209,11 @@ class Recovery:
     def _reconciling(self, now_ns: Ns, orders: Orders, out: list[Message]) -> None:
         if self._trades.ready(now_ns):
             self._trades.sent(now_ns)
-            after = self.watermark_utc_s - OVERLAP_S if self.watermark_utc_s else self._utc_s - DAY_S
+            after = (
+                self.watermark_utc_s - OVERLAP_S
+                if self.watermark_utc_s
+                else self._utc_s - self._timers.history_ns // NS_PER_S
+            )
             out.append(TradesRequest(after_utc_s=after, asked_ns=now_ns))
         if self._balance.ready(now_ns):
             self._balance.sent(now_ns)

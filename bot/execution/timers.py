@@ -39,6 +39,7 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     side_cooldown_ns: Ns = 2 * NS_PER_S  # after rejects of one side, doubling
     side_cooldown_ns_max: Ns = 60 * NS_PER_S
     ghost_ns: Ns = 60 * NS_PER_S  # matched and still not mined
+    history_ns: Ns = 24 * 3600 * NS_PER_S  # so far back the first read of trades goes: the life of any market of ours
     balance_every_ns: Ns = 60 * NS_PER_S
     status_every_ns: Ns = 250 * NS_PER_MS
     keep_ns: Ns = 24 * 3600 * NS_PER_S  # ended orders stay findable for late events
