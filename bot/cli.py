@@ -40,6 +40,7 @@ SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of t
 WORLD = click.option(
     "--world", help="Generated market: tight (default), wide, calm, storm, hostile, or a .toml file of its parameters."
 )
+FAULTS = click.option("--faults", help="What goes wrong: a scenario's name, or a .toml file; `bot sim --faults list`.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
@@ -69,6 +70,7 @@ def bot(context: click.Context, debug: bool) -> None:
 )
 @SEED
 @WORLD
+@FAULTS
 @click.option(
     "--ui",
     type=click.Choice(["auto", "rich", "plain", "none"]),
@@ -96,6 +98,7 @@ def start(debug: bool, /, **options: Any) -> None:
 @SEED
 @SERIES
 @WORLD
+@FAULTS
 @click.option(
     "--protocol",
     type=click.Choice(["1", "2", "3"]),
@@ -116,13 +119,23 @@ def start(debug: bool, /, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Only the ready line on standard output (it is JSON either way).")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def sim(
-    as_json: bool, seed: int | None, series: tuple[str, ...], protocol: str, world: str | None, **options: Any
+    as_json: bool,
+    seed: int | None,
+    series: tuple[str, ...],
+    protocol: str,
+    world: str | None,
+    faults: str | None,
+    **options: Any,
 ) -> None:
     """Serve the embedded venue alone: one JSON line with its addresses and test wallet, then it serves until stopped."""
     import orjson
 
     from bot.settings import Run, validated
-    from bot.sim import worlds
+    from bot.sim import fault_files, worlds
+
+    if faults == "list":
+        click.echo(fault_files.listing())
+        return
     from bot.sim.server import VenueOptions, serve
 
     chosen = validated({"run": {"series": list(series)}}, "--series").run.series if series else Run().series
@@ -132,6 +145,7 @@ def sim(
             series=chosen,
             protocol=int(protocol),
             parameters=worlds.world(world or worlds.DEFAULT),
+            faults=fault_files.load(faults) if faults else (),
             **options,
         ),
         lambda info: click.echo(orjson.dumps(info)),

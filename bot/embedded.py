@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,22 @@ def ask_info(url: str) -> dict[str, Any]:
     except ValueError:
         raise SettingsError(f"{url} is not an embedded venue: it has no /control/info") from None
     return info
+
+
+def give_faults(url: str, faults: Iterable[Mapping[str, Any]]) -> int:
+    """Inject faults at a venue that already runs; the number of its last row before. Raises SettingsError."""
+    address = f"{url.rstrip('/')}/control/faults"
+    try:
+        last = max((row["seq"] for row in _get(address).json()), default=0)
+        with requests.Session() as session:
+            session.trust_env = False
+            for fault in faults:
+                answer = session.post(address, json=fault, timeout=3.0)
+                if answer.status_code != 200:
+                    raise SettingsError(f"{url} refuses the fault {fault['id']}: {answer.text}")
+    except (requests.RequestException, ValueError) as error:
+        raise SettingsError(f"{url} takes no faults: {error}") from None
+    return int(last)
 
 
 def ledger_of(url: str, owner: str) -> dict[str, Any] | None:

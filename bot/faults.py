@@ -20,17 +20,23 @@ WAIT_S = 10.0
 
 
 class FaultWatch(threading.Thread):
-    """Long-polls `/control/faults`; each T row becomes one InjectedFault for the actor it names."""
+    """Long-polls `/control/faults`; each T row becomes one InjectedFault for the actor it names.
+
+    `after`: the last row that is not ours, set before the start; None: whatever was injected until then.
+    """
 
     def __init__(self, venue_url: str, tell: Callable[[str, Message], None]) -> None:
         super().__init__(name="faults", daemon=True)
         self._url = f"{venue_url}/control/faults"
         self._tell = tell
+        self.after: int | None = None
         self._session = requests.Session()
         self._session.trust_env = False
 
     def run(self) -> None:
-        after = max((row["seq"] for row in self._rows({})), default=0)  # what was injected before us is not ours
+        after = self.after
+        if after is None:
+            after = max((row["seq"] for row in self._rows({})), default=0)
         while True:
             for row in self._rows({"after": after, "wait_s": WAIT_S}):
                 after = max(after, row["seq"])

@@ -20,9 +20,10 @@ import orjson
 from loguru import logger
 
 from bot import logs
-from bot.embedded import EmbeddedVenue, ask_info, ledger_of
+from bot.embedded import EmbeddedVenue, ask_info, give_faults, ledger_of
 from bot.errors import JournalError, SettingsError, VenueRefused, VenueUnavailable
 from bot.settings import Settings, check_live, load, validated
+from bot.sim.fault_files import load as load_faults
 from bot.sim.worlds import world
 from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, wallet_dir, write_json
 
@@ -44,6 +45,7 @@ class StartOptions:
     run_dir: Path | None = None
     seed: int | None = None
     world: str | None = None
+    faults: str | None = None
     ui: str = "auto"
     as_json: bool = False
     yes: bool = False
@@ -90,14 +92,16 @@ def run(options: StartOptions) -> int:
     if mode == "paper":
         raise SettingsError("paper mode is not there yet: use --mode sim or --mode live")
     if mode == "live":
-        if options.venue or options.seed is not None or options.world:
-            raise SettingsError("--venue, --seed and --world belong to sim mode")
+        if options.venue or options.seed is not None or options.world or options.faults:
+            raise SettingsError("--venue, --seed, --world and --faults belong to sim mode")
         check_live(settings, raw)
         confirm_live(settings, options.yes)
     if options.world:
         if options.venue:
             raise SettingsError("--world belongs to the venue: give it to the `bot sim` that --venue names")
         world(options.world)  # refused here, in one line, rather than by the child
+    if options.faults:
+        load_faults(options.faults)
     signals = Signals()
     signals.install()  # not before the prompt, which Ctrl-C ends by itself
     try:
@@ -141,6 +145,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         words = [word for name in settings.run.series for word in ("--series", name)]
         words += ["--seed", str(seed)] if seed is not None else []
         words += ["--world", options.world] if options.world else []
+        words += ["--faults", options.faults] if options.faults else []
         child = EmbeddedVenue(words, run_dir.path / "venue.log")
         stack.callback(child.stop)
         import_module("bot.app")  # its imports cost as much as the venue's start, so they share the wait
@@ -186,6 +191,9 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         )
     except JournalError as error:
         raise SettingsError(f"{error}; nothing was started") from None
+    if options.faults and maker.faults is not None:
+        tables = [fault.table() for fault in load_faults(options.faults)]
+        maker.faults.after = give_faults(access.venue_url, tables) if options.venue else 0  # a child of ours has them
     try:
         maker.start()
         stop_reason = _watch(maker, options, signals, run_dir)

@@ -65,6 +65,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
             return self.count
         return FOREVER if self.lasts_s < FOREVER else 1
 
+    def table(self) -> dict[str, Any]:
+        """Its table in a faults file, or the body of a POST."""
+        keys = ("id", *TRIGGERS, "duration_s", "match", "count", "kind")
+        return {key: value for key in keys if (value := getattr(self, key)) not in (None, "")} | self.extras
+
     def shown(self) -> dict[str, Any]:
         """Its keys as the log shows them."""
         row: dict[str, Any] = {"kind": self.kind} if self.kind else {}

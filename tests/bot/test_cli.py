@@ -46,6 +46,8 @@ def stopped_run(tmp_path: Path) -> RunDir:
         (("start", "--world", "calm", "--venue", "http://127.0.0.1:1"), "--world belongs to the venue"),
         (("start", "--world", "none.toml"), "cannot be read"),
         (("sim", "--world", "stormy"), "unknown world 'stormy'"),
+        (("start", "--faults", "rainy"), "unknown faults 'rainy'"),
+        (("sim", "--faults", "none.toml"), "unknown faults 'none.toml'"),
         (("sim", "--protocol", "4"), "protocol"),
         (("sim", "--series", "x"), "no series"),
         (("status",), "no run found"),
@@ -141,3 +143,10 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         code, out, _ = bot(capsys, *words.split(), "--help")
         assert code == 0 and "Usage: bot" in out
+
+
+def test_the_list_of_faults_is_printed_and_nothing_served(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = bot(capsys, "sim", "--faults", "list")
+    assert (code, err) == (0, "")
+    assert "lossy-network" in out
+    assert "P11  Engine restart" in out
