@@ -90,13 +90,17 @@ class Depth:
 
 
 class Source:
-    """Frames that are owed at a rate until a time, about the markets of one asset or ("") of all."""
+    """Frames that are owed at a rate until a time, about the markets of one asset or ("") of all; a share of them says
+    again what the one before said."""
 
-    def __init__(self, per_s: float, until_s: float, asset: str, books_share: float, now_s: float) -> None:
+    def __init__(
+        self, per_s: float, until_s: float, asset: str, books_share: float, now_s: float, repeats: float = 0.0
+    ) -> None:
         self.per_s = per_s
         self.until_s = until_s
         self.asset = asset
         self.books_share = books_share
+        self.repeats = repeats
         self.owed = 0.0
         self._before_s = now_s
 
@@ -135,7 +139,9 @@ class Load:
     def burst(self, asset: str, per_s: float, for_s: float, books_share: float) -> None:
         """Beside what is commanded, and without its depth."""
         now_s = time.monotonic()
-        self._bursts.append(Source(per_s, now_s + for_s, asset, books_share, now_s))
+        assert self._venue.world is not None
+        repeats = self._venue.world.parameters.flurry_repeats
+        self._bursts.append(Source(per_s, now_s + for_s, asset, books_share, now_s, repeats))
 
     def _stop(self) -> None:
         if self._commanded is None:
@@ -201,7 +207,11 @@ class Load:
         if market.closed:
             source.owed -= 1  # it ended while we were sending
             return
-        frames = self._flicker.frames(market, min(SLICE, int(source.owed)), now_ms)
+        count = min(SLICE, int(source.owed))
+        again = int(count * source.repeats)
+        frames = self._flicker.frames(market, count - again, now_ms)
+        for at in sorted(self._rng.choices(range(len(frames)), k=again), reverse=True) if frames else ():
+            frames.insert(at, frames[at])
         self._stream.broadcast(market, Batch(frames))
         sent = len(frames)
         if self._rng.random() < source.books_share * sent:

@@ -217,18 +217,31 @@ def test_a_slow_subscriber_does_not_hold_up_the_others(monkeypatch: pytest.Monke
         assert not quick.ended
 
 
-def test_a_jump_of_the_world_is_followed_by_a_burst_of_frames() -> None:
+class Repeats(Mirror):
+    """Counts frames that say what the one before said."""
+
+    last = b""
+    repeated = 0
+
+    def hear(self, payload: bytes) -> None:
+        self.repeated += payload == self.last
+        self.last = payload
+        super().hear(payload)
+
+
+def test_a_jump_of_the_world_is_followed_by_a_burst_of_frames_some_of_them_twice() -> None:
     flurries = WorldParameters(
         jump_every_s=1.0, flurry_share=1.0, flurry_per_s=(5_000.0, 5_000.0), flurry_s=(0.5, 0.5), flurry_books=0.1
     )
     with VenueThread(VenueOptions(seed=8, parameters=flurries)) as venue:
-        mirror = Mirror(check_every=10)
+        mirror = Repeats(check_every=10)
         client = Subscriber(venue.info["market_ws_url"], open_tokens(venue.info["gamma_url"])[:2], mirror)
         deadline_s = time.monotonic() + 30.0
         while client.frames < 1_500:
             client.read()
             assert time.monotonic() < deadline_s
     assert mirror.wrong == 0
+    assert mirror.repeated > 100
 
 
 def test_a_world_cuts_both_streams_of_the_clob_and_lets_them_come_back() -> None:
