@@ -390,11 +390,19 @@ class Reader(threading.Thread):
         if spare is not None and spare.ended.is_set():
             self._spare = None
             heir = self._outcome(spare)
-            if heir is not None:
-                for text in self.conversation.opening():
-                    heir.send(text)
+            if heir is not None and self._greeted(heir):
                 self._heir = heir
         return False
+
+    def _greeted(self, heir: Link) -> bool:
+        """Say the opening on the second connection. One that fails is no reason to leave the first: the next try comes."""
+        try:
+            for text in self.conversation.opening():
+                heir.send(text)
+        except (OSError, websocket.WebSocketException):
+            heir.close()
+            return False
+        return True
 
     def _swap(self, heir: Link) -> None:
         if self._link is not None:

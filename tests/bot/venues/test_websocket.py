@@ -428,6 +428,31 @@ def test_renewal_makes_the_second_connection_before_it_leaves_the_first(
     assert desk.reader.reconnects == 0 and talk.reasons.empty()
 
 
+def test_a_second_connection_that_fails_at_once_leaves_the_first_alone(
+    venue: Venue, desks: list[Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_NS", 1_000_000)
+    talk = Talk(venue.url)
+    desk = start(desks, talk)
+    first = venue.session()
+    assert isinstance(desk.next(), FeedStatus)
+    send, failed = module.Link.send, threading.Event()
+
+    def fails(link: module.Link, text: str) -> None:
+        if link is not desk.reader._link:
+            failed.set()
+            raise BrokenPipeError
+        send(link, text)
+
+    monkeypatch.setattr(module.Link, "send", fails)
+    talk.renew = True
+    desk.reader.send(["wake"])
+    assert failed.wait(WAIT_S)
+    first.send(b"1")
+    assert desk.next() == Nudge(cause_ns=1)
+    assert talk.reasons.empty()
+
+
 def test_a_first_connection_that_ends_during_renewal_is_replaced_without_a_gap(
     venue: Venue, desks: list[Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
