@@ -1,85 +1,235 @@
-"""The catalogue of faults: rows W, U and B, which show on streams and sockets."""
+"""The catalogue of faults: rows W, U, S01, B and A03, which show on streams and sockets.
+
+A fault that befalls frames is matched with "market book <token>", "user trade MATCHED", "user order PLACEMENT",
+"settle price.crypto.twap btcusd", "binance bookTicker BTCUSDT" and the like; one that acts on connections, with the
+name of their stream.
+"""
 
 from __future__ import annotations
 
 from bot.sim.entry import Entry
 
+ALL = "market|user|settle|binance"
+CLOB = "market|user"
+NTH = "With `nth` it counts requests, such as POST /order"
+
 ENTRIES: dict[str, Entry] = {
     "W01": Entry(
         title="Silent freeze",
-        wire="socket open, PONG comes, no market frames",
+        wire="socket open, PING answered by PONG, no data frames; also of some tokens only",
         where="stream",
-        duration_s=10.0,
-        extras={"token": ""},
+        match="market",
+        duration_s=20.0,
+        note="`match` is market, settle or a token; connections made later are sound",
     ),
     "W02": Entry(
-        title="Half-open connection", wire="no frame of any kind, no PONG, no close", where="socket", duration_s=20.0
+        title="Half-open connection",
+        wire="no frame of any kind, no PONG, no close; or bytes that come one by one (drip)",
+        where="socket",
+        acts=True,
+        match=ALL,
+        duration_s=20.0,
+        kinds=("half-open", "drip"),
+        extras={"bytes_per_s": 50.0},
+        note="connections made later are sound; the old ones are reset at the end",
     ),
     "W03": Entry(
         title="PING before the first subscribe",
         wire="close 1008 invalid subscription payload",
         where="stream",
-        how="the client's doing: a PING before its subscription is always answered so",
+        acts=True,
+        match=CLOB,
+        note="a PING before a subscription is answered so at any time",
     ),
     "W04": Entry(
-        title="Text control frames", wire="INVALID OPERATION, or an unasked PONG: not JSON", where="stream", acts=True
+        title="Text control frames",
+        wire="INVALID OPERATION, or a PONG nobody asked for: not JSON",
+        where="stream",
+        acts=True,
+        match=CLOB,
+        kinds=("invalid", "pong"),
     ),
     "W05": Entry(
-        title="Frame shapes differ", wire="an array of many events, an empty array, numbers as strings", where="stream"
+        title="Frame shapes differ",
+        wire="an array of one, an empty array, an array of many events; numbers as JSON numbers",
+        where="stream",
+        match=CLOB,
+        duration_s=5.0,
+        kinds=("array", "batch", "numbers"),
     ),
-    "W06": Entry(title="One bad element in a batch", wire="an unknown event_type among good siblings", where="stream"),
-    "W07": Entry(title="Malformed, truncated or non-UTF-8 frame", wire="a text frame that is no JSON", where="stream"),
+    "W06": Entry(
+        title="One bad element in a batch",
+        wire="an unknown event_type, a missing field and a bare number among good siblings",
+        where="stream",
+        match=CLOB,
+    ),
+    "W07": Entry(
+        title="Malformed, truncated or non-UTF-8 frame",
+        wire="a text frame that is no JSON; its content is lost",
+        where="stream",
+        match=ALL,
+        kinds=("truncated", "malformed", "utf8"),
+    ),
     "W08": Entry(
         title="Oversized or endless fragmented message",
-        wire="a huge frame, or continuation frames without end",
+        wire="a message of 9 MiB (market) or 2 MiB, or 20,000 continuation frames without FIN",
         where="socket",
         acts=True,
+        match=CLOB,
+        kinds=("oversized", "fragments"),
     ),
     "W09": Entry(
         title="Reset",
-        wire="every connection but control's is cut without a close; new ones are cut for duration_s",
+        wire="every connection but control's is cut without a close, new ones for duration_s; or a reset within a frame",
         where="socket",
         acts=True,
+        match=ALL,
         duration_s=10.0,
+        kinds=("all", "mid-frame"),
+        note="`match` and mid-frame are for streams only, and new connections are sound",
     ),
     "W10": Entry(
-        title="Reconnect storm", wire="each new socket is closed soon after its start", where="socket", duration_s=10.0
+        title="Reconnect storm",
+        wire="each new socket is accepted and reset at once",
+        where="socket",
+        match=CLOB,
+        duration_s=10.0,
     ),
     "W11": Entry(
         title="Delta before snapshot; crossed or stale book",
-        wire="price_change without a book; bid at or above ask",
+        wire="price_change with bid at ask; price_change before the book; GET /book with 0.01 and 0.99",
         where="stream",
+        duration_s=2.0,
+        kinds=("crossed", "delta", "stale"),
+        extras={"delay_s": 1.0},
+        note="delta cuts the market stream, so that books are asked for",
     ),
-    "W14": Entry(title="Duplicate subscription", wire="every user event twice", where="stream", duration_s=10.0),
-    "U01": Entry(title="User channel goes deaf", wire="PONG but no user events", where="stream", duration_s=10.0),
+    "W14": Entry(
+        title="Duplicate subscription",
+        wire="every user event twice, and PLACEMENT again after the order has ended",
+        where="stream",
+        duration_s=10.0,
+    ),
+    "U01": Entry(
+        title="User channel goes deaf",
+        wire="connected, PONG comes, no order and no trade events",
+        where="stream",
+        duration_s=20.0,
+        note="connections made later are sound",
+    ),
     "U02": Entry(
         title="Gap",
-        wire="the user socket drops, a fill happens meanwhile and is not replayed",
+        wire="the user socket is reset in place of a trade event, which is not replayed",
         where="stream",
-        acts=True,
+        note="a fill is provoked; without an order to meet, the next one counts",
     ),
-    "U03": Entry(title="Wrong or foreign credentials", wire="closed right after the subscription", where="stream"),
-    "U04": Entry(title="Fill before ack", wire="a trade comes before the answer to its POST", where="stream"),
-    "U05": Entry(title="PLACEMENT last", wire="PLACEMENT after trades or after CANCELLATION", where="stream"),
+    "U03": Entry(
+        title="Wrong or foreign credentials",
+        wire="connection lost right after the subscription, no error body",
+        where="stream",
+        duration_s=8.0,
+    ),
+    "U04": Entry(
+        title="Fill before ack",
+        wire="UPDATE and trade come delay_s before the answer to their POST",
+        where="stream",
+        match="POST /order|POST /orders",
+        extras={"delay_s": 0.5},
+    ),
+    "U05": Entry(
+        title="PLACEMENT last",
+        wire="PLACEMENT after UPDATE and trade, or after CANCELLATION",
+        where="stream",
+        note="the order is met in part",
+    ),
     "U07": Entry(
-        title="Status vocabulary drifts", wire="TRADE_STATUS_MATCHED, MATCHED_NOT_BROADCASTED, RETRYING", where="stream"
+        title="Status vocabulary drifts",
+        wire="TRADE_STATUS_MATCHED, MATCHED_NOT_BROADCASTED, matched, RETRYING; or a word nobody knows",
+        where="stream",
+        duration_s=15.0,
+        kinds=("known", "unknown"),
     ),
     "U09": Entry(
-        title="Complement match", wire="the taker's token, side and price on top of our trade", where="stream"
+        title="Complement match",
+        wire="top-level token, side and price of a trade are the taker's, on the other token",
+        where="market",
+        acts=True,
+        note=f"an order is met by a buyer of the other token. {NTH}",
     ),
-    "U10": Entry(title="Unknown order id", wire="an event for an order that nobody placed", where="stream", acts=True),
-    "U11": Entry(title="Noisy duplicate", wire="the same trade again with another size or price", where="stream"),
-    "U12": Entry(title="Cumulative runs ahead", wire="UPDATE with a size_matched above its trades", where="stream"),
-    "U13": Entry(title="Dust", wire="a fill that leaves or adds a little", where="stream"),
-    "U14": Entry(title="Storm", wire="hundreds of own trades within a second", where="stream", acts=True),
-    "B01": Entry(title="24 h disconnect", wire="Binance closes as at the 24 h mark", where="stream", acts=True),
-    "B02": Entry(title="serverShutdown", wire="the event, then a close", where="stream", acts=True),
-    "B03": Entry(title="Stall", wire="open Binance socket, no frames", where="stream", duration_s=3.0),
+    "U10": Entry(
+        title="Unknown order id",
+        wire="PLACEMENT for an id that no record knows; or (live) of an order that really rests",
+        where="stream",
+        acts=True,
+        kinds=("event", "live"),
+    ),
+    "U11": Entry(
+        title="Noisy duplicate",
+        wire="the same trade again with another size",
+        where="stream",
+    ),
+    "U12": Entry(
+        title="Cumulative runs ahead",
+        wire="UPDATE with a size_matched before its trade, which comes delay_s later or (lost) never",
+        where="stream",
+        kinds=("late", "lost"),
+        extras={"delay_s": 1.0},
+    ),
+    "U13": Entry(
+        title="Dust",
+        wire="an order ends 0.001 short of its size, or beyond it",
+        where="market",
+        acts=True,
+        kinds=("short", "over"),
+        note=f"an order is met whole. {NTH}",
+    ),
+    "U14": Entry(
+        title="Storm",
+        wire="1,000 own trades of 0.01 within a second; or 10,000 book deltas",
+        where="stream",
+        acts=True,
+        kinds=("trades", "deltas"),
+        extras={"number": 0},
+        note="`number` 0 means 1,000 and 10,000",
+    ),
+    "S01": Entry(
+        title="Settlement steps repeat or reorder",
+        wire="each step twice; RETRYING before, MINED and MATCHED after CONFIRMED",
+        where="stream",
+        duration_s=15.0,
+    ),
+    "A03": Entry(
+        title="Wall clock steps",
+        wire="nothing",
+        where="host",
+        how="the clock is the host's: no venue steps it",
+    ),
+    "B01": Entry(title="24 h disconnect", wire="Binance closes with 1001", where="stream", acts=True),
+    "B02": Entry(
+        title="serverShutdown",
+        wire="the event, and a close grace_s later",
+        where="stream",
+        acts=True,
+        extras={"grace_s": 2.0},
+    ),
+    "B03": Entry(
+        title="Stall",
+        wire="open Binance socket, no frames",
+        where="stream",
+        duration_s=3.0,
+    ),
     "B04": Entry(
         title="Pong missed",
-        wire="pings each 20 s; a client that does not echo is cut",
+        wire="a ping, whose pong does not count: cut within_s later",
         where="stream",
-        how="the client's doing: who does not echo a ping is cut after 60 s",
+        acts=True,
+        extras={"within_s": 60.0},
+        note="who does not echo pings is cut so at any time",
     ),
-    "B06": Entry(title="Nonsense price", wire="0, NaN, negative, crossed, or ten times the price", where="stream"),
+    "B06": Entry(
+        title="Nonsense price",
+        wire="0, NaN, negative, empty, crossed and ten times the price, in turn",
+        where="stream",
+        duration_s=1.0,
+    ),
 }

@@ -32,6 +32,7 @@ from bot.sim.clob_account import AccountRoutes
 from bot.sim.clob_public import PublicRoutes
 from bot.sim.clob_rest import OrderRoutes
 from bot.sim.clob_streams import MarketStream
+from bot.sim.connection_faults import ConnectionFaults
 from bot.sim.control_api import ControlRoutes
 from bot.sim.data_api import DataRoutes
 from bot.sim.exchange import Exchange
@@ -44,11 +45,14 @@ from bot.sim.market import World, WorldParameters
 from bot.sim.mishaps import Flurry
 from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
+from bot.sim.provoked import Stranger
 from bot.sim.quirks import Quirks
 from bot.sim.rest_faults import RestFaults
 from bot.sim.rewards import RewardRoutes
 from bot.sim.rtds import Rtds
 from bot.sim.tape import Tape
+from bot.sim.sockets import TAP
+from bot.sim.stream_faults import StreamFaults
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
 from bot.sim.venue_faults import VenueFaults
@@ -119,7 +123,9 @@ class Server:
         venue = self.venue
         assets = dict.fromkeys(name.split("-")[0] for name in self.options.series)
         self.outage = Outage()
-        venue.faults.on("W09", self.outage.cut)
+        stranger = Stranger(venue)
+        tap = StreamFaults(venue, stranger)
+        connection_faults = ConnectionFaults(venue, tap, stranger, self.outage)
         rest_faults, _ = RestFaults(venue), VenueFaults(venue)
         self._market, self._user = MarketStream(venue), UserStream(venue)
         self.load = Load(venue, self._market, self.seed)
@@ -128,7 +134,9 @@ class Server:
         tape = Tape(venue.exchange.markets)
         venue.listeners = [self._market.hear, self._user.hear, tape.hear]
         venue.flushers = [self._market.flush]
-        self.app = web.Application(middlewares=[self._guard, rest_faults.around], client_max_size=BODY_MAX)
+        around = [self._guard, rest_faults.around, connection_faults.around]
+        self.app = web.Application(middlewares=around, client_max_size=BODY_MAX)
+        self.app[TAP] = tap
         for routes in (
             PublicRoutes(venue).routes(),
             AccountRoutes(venue).routes(),

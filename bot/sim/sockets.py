@@ -23,7 +23,9 @@ PING_MAX_S = 120.0  # a CLOB stream without a text PING for longer is hung up
 class Tap(Protocol):
     """Stands between the streams and their sockets when something is to go wrong there."""
 
-    busy: bool  # whether it wants to see frames at all
+    @property
+    def busy(self) -> bool:
+        """Whether it wants to see frames at all."""
 
     def joined(self, client: StreamClient) -> None: ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias
 
@@ -50,7 +51,7 @@ def big(size: int) -> Step:
 
 
 def endless(pieces: int, piece: bytes = b" " * 16) -> Step:
-    """A message in so many fragments, of which none is the last."""
+    """A message in so many fragments, of which none is the last: nothing can follow it."""
     first, more = ws_frame(piece, final=False), ws_frame(piece, opcode=CONTINUATION, final=False)
 
     def fragments() -> Iterator[bytes]:
@@ -59,21 +60,26 @@ def endless(pieces: int, piece: bytes = b" " * 16) -> Step:
             yield more * min(PIECES_AT_ONCE, pieces - done)
 
     async def step(transport: asyncio.Transport) -> None:
-        for piece_ in fragments():
+        for some in fragments():
             if transport.is_closing():
                 return
-            transport.write(piece_)
+            transport.write(some)
             await _drained(transport)
+        while not transport.is_closing():
+            await asyncio.sleep(POLL_S)
 
     return step
 
 
-def dripped(data: bytes, bytes_per_s: float) -> Step:
-    """Write byte by byte, so slowly."""
+def dripped(data: bytes, bytes_per_s: float, until: float) -> Step:
+    """Write byte by byte, so slowly, and the rest at once when it is later than `until` on the monotonic clock."""
 
     async def step(transport: asyncio.Transport) -> None:
         for n in range(len(data)):
             if transport.is_closing():
+                return
+            if time.monotonic() >= until:
+                transport.write(data[n:])
                 return
             transport.write(data[n : n + 1])
             await asyncio.sleep(1.0 / bytes_per_s)

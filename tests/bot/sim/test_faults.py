@@ -119,7 +119,7 @@ def test_patterns_are_compared_with_the_whole_and_with_each_word() -> None:
         ({"id": "T01"}, "actor"),
         ({"id": "T01", "actor": "strategy", "kind": "sulk"}, "kind"),
         ({"id": "T01", "actor": 1}, "actor"),
-        ({"id": "W03"}, "W03 cannot be caused"),
+        ({"id": "A03"}, "A03 cannot be caused"),
     ],
 )
 def test_what_is_wrong_with_a_fault_is_named(raw: dict[str, Any], named: str) -> None:
