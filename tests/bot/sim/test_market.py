@@ -151,6 +151,22 @@ def test_an_aligned_world_uses_the_grid_of_the_real_venue() -> None:
     assert first.strike is not None
 
 
+def test_ids_of_the_third_generation_have_its_layout_and_those_of_the_others_have_not() -> None:
+    def ids(protocol: int) -> list[tuple[str, list[int]]]:
+        world = World(Exchange(), seed=1, series=["btc-updown-5m"], start_ms=START, aligned=False, protocol=protocol)
+        return [(market.condition_id, [int(market.up_token), int(market.down_token)]) for market in markets(world)]
+
+    reserved = (1 << 64) - 1 << 40
+    for condition_id, tokens in ids(3):
+        assert [token >> 248 for token in tokens] == [1, 1]  # the binary module
+        assert [token & reserved for token in tokens] == [0, 0]
+        assert [token & 255 for token in tokens] == [0, 1]  # outcome
+        assert condition_id == f"0x{tokens[0] >> 8:062x}00"
+        assert tokens[0] >> 8 == tokens[1] >> 8
+    assert all(token & reserved for _, tokens in ids(2) for token in tokens)
+    assert len({condition_id for condition_id, _ in ids(3)}) == 3
+
+
 def test_windows_close_settle_by_their_means_and_the_next_strike_is_the_last_final() -> None:
     world = world_of("btc-updown-1m")
     resolved: list[Resolved] = []
