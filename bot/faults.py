@@ -84,3 +84,13 @@ def answered(
     for fault_id, fault in met.items():
         fault["answered"] = [f"{text} ({count}x)" for text, count in said[fault_id].most_common(ANSWERS_SHOWN)]
     return list(met.values())
+
+
+def faults_met(venue_url: str, timeline: Sequence[tuple[Ns, str]], since_ns: Ns) -> list[dict[str, Any]]:
+    """What the embedded venue did wrong since then, and our answers; empty when it does not say."""
+    try:
+        rows = requests.get(f"{venue_url}/control/faults", timeout=3.0).json()
+        ready_ns = requests.get(f"{venue_url}/control/info", timeout=3.0).json()["ready_monotonic_ns"]
+    except (requests.RequestException, ValueError, KeyError):
+        return []
+    return answered([row for row in rows if ready_ns + row["at_s"] * NS_PER_S >= since_ns], list(timeline), ready_ns)

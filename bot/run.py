@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from loguru import logger
 from bot import logs
 from bot.embedded import EmbeddedVenue, ask_info, give_faults, ledger_of
 from bot.errors import JournalError, SettingsError, VenueRefused, VenueUnavailable
+from bot.faults import faults_met
 from bot.settings import Settings, check_live, load, validated
 from bot.sim.fault_files import load as load_faults
 from bot.sim.worlds import world
@@ -136,7 +137,7 @@ def confirm_live(settings: Settings, yes: bool) -> None:
 
 def _run(options: StartOptions, settings: Settings, signals: Signals, stack: contextlib.ExitStack) -> int:
     mode, seed = settings.run.mode, options.seed
-    started_at = utc_text()
+    started_at, began_ns = utc_text(), time.monotonic_ns()
     if options.venue:
         info = ask_info(options.venue)
         series_of_venue(settings, info)
@@ -216,8 +217,9 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         "reason": ending.reason,
     }
     if access.venue_url:
-        tokens = {token for market in maker.status.markets.values() for token in (market.up_token, market.down_token)}
-        compare_with_ledger(summary, access.venue_url, access.funder, tokens, failed=ending.internal_failure)
+        pairs = [(market.up_token, market.down_token) for market in maker.status.markets.values()]
+        compare_with_ledger(summary, access.venue_url, access.funder, pairs, failed=ending.internal_failure)
+        summary["faults"] = faults_met(access.venue_url, maker.status.timeline, began_ns)
     flat = ending.flat_verified and not summary["venue_orders_at_exit"]
     code = summary["exit_code"] = exit_code(
         flat, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])
@@ -323,11 +325,12 @@ def view_of(options: StartOptions, run_dir: RunDir) -> Any:
 
 
 def compare_with_ledger(
-    summary: dict[str, Any], venue_url: str, owner: str, tokens: set[str], *, failed: bool = False
+    summary: dict[str, Any], venue_url: str, owner: str, pairs: Sequence[tuple[str, str]], *, failed: bool = False
 ) -> None:
     """The embedded venue's truth beside ours: orders that rest, cash and positions; a difference is a violation.
 
-    Positions count in the tokens of markets that this run has seen: a kept ledger may hold others for ever.
+    Positions count in the tokens of markets (`pairs`) that this run has seen: a kept ledger may hold others for ever. A
+    market that the venue paid out after our last word is no difference.
     After an internal failure (`failed`) our view stopped before the end, so only resting orders are held against it.
     """
     ledger = ledger_of(venue_url, owner)
@@ -335,17 +338,23 @@ def compare_with_ledger(
         return
     resting = [order["id"] for order in ledger["orders"] if order["status"] == "LIVE"]
     summary["venue_orders_at_exit"] = len(resting)
-    held = {asset: size for asset, size in ledger["positions"].items() if size and asset in tokens}
+    seen = {token for pair in pairs for token in pair}
+    held = {asset: size for asset, size in ledger["positions"].items() if size and asset in seen}
     ours = {asset: size for asset, size in summary.get("positions", {}).items() if size}
     summary["venue_ledger"] = {"cash_usd": ledger["cash_usd"], "positions": held}
     if resting:
         _violate(summary, "I2", f"{len(resting)} of our orders rest at the venue")
     if failed:
         return
+    payouts = {0.0}  # what the markets that were paid since may have brought
+    for up, down in pairs:
+        if (up in ours or down in ours) and up not in held and down not in held:
+            either = (ours.pop(up, 0.0), ours.pop(down, 0.0))
+            payouts = {before + paid for before in payouts for paid in either}
     if held != ours:
         _violate(summary, "I3", f"positions differ from the venue's ledger: ours {ours}, theirs {held}")
     cash = summary.get("cash_usd")
-    if cash is None or abs(cash - ledger["cash_usd"]) > 1e-6:
+    if cash is None or all(abs(cash + payout - ledger["cash_usd"]) > 1e-6 for payout in payouts):
         _violate(summary, "I19", f"cash differs from the venue's ledger: ours {cash}, theirs {ledger['cash_usd']}")
     if lost := summary.get("user_events", {}).get("lost"):
         _violate(summary, "I5", f"{lost} user events were lost")

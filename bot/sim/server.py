@@ -50,9 +50,9 @@ from bot.sim.quirks import Quirks
 from bot.sim.rest_faults import RestFaults
 from bot.sim.rewards import RewardRoutes
 from bot.sim.rtds import Rtds
-from bot.sim.tape import Tape
 from bot.sim.sockets import TAP
 from bot.sim.stream_faults import StreamFaults
+from bot.sim.tape import Tape
 from bot.sim.user_stream import UserStream
 from bot.sim.venue import FUNDS, Venue, wall_ms
 from bot.sim.venue_faults import VenueFaults
@@ -309,6 +309,7 @@ class Server:
             "api_secret": credentials.secret,
             "api_passphrase": credentials.passphrase,
             "venue_id": self.venue_id,
+            "ready_monotonic_ns": self.venue.started_ns,
             "pid": os.getpid(),
             "seed": self.seed,
             "series": list(self.options.series),
