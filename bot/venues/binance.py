@@ -23,7 +23,7 @@ from bot.venues.decimals import fast_e8, utc_ns
 ROTATE_NS: Ns = 23 * 3600 * NS_PER_S  # the venue ends a connection at 24 h
 SILENT_SYMBOL_NS_MAX: Ns = 15 * NS_PER_S  # open but no quotes: a wrong path or a dead stream
 GAP_NS_MAX: Ns = 5 * NS_PER_S  # a longer loss makes a hole in the history, which is then read again
-JUMP_MAX = 10  # no mid is ten times the last one
+JUMP_MAX = 2  # no mid is twice the last one; ten times a price that fell a little is less than ten times the last
 NONSENSE_MAX = 3  # in a row: what was known is no longer trusted
 LAG_WEIGHT = 0.1  # of a new measurement of the feed delay
 REST_TIMEOUT_S = (3.0, 5.0)

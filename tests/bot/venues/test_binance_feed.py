@@ -131,7 +131,17 @@ def test_lag_is_smoothed() -> None:
 
 @pytest.mark.parametrize(
     ("bid", "ask"),
-    [("0", "60011"), ("NaN", "60011"), ("-1", "60011"), ("60012", "60011"), ("6", "7"), ("700000", "700001")],
+    [
+        ("0", "60011"),
+        ("NaN", "60011"),
+        ("-1", "60011"),
+        ("", ""),
+        ("60012", "60011"),
+        ("6", "7"),
+        ("700000", "700001"),
+        ("600000", "600009"),  # ten times a price that fell a little since the last quote
+        ("6001.2", "6001.3"),
+    ],
 )
 def test_nonsense_prices_are_dropped_and_the_third_in_a_row_ends_trust(bid: str, ask: str) -> None:
     bench = Bench()
