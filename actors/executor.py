@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from actors.core import CoreActor
-from bot.messages import ExecType, ExecutionReport, GateChange, Message, Source
-from bot.units import Ns
+from bot.messages import ExecType, ExecutionReport, GateChange, Message, Source, StatusReport, TimerTick
+from bot.units import NS_PER_MS, Ns
+
+REPORT_EVERY_NS: Ns = 250 * NS_PER_MS
 
 
 class GatePort(Protocol):
     executor_lease_ns: Ns
 
     def apply(self, change: GateChange) -> None: ...
+
+
+class ReportingCore(Protocol):
+    def handle(self, message: Message, now_ns: Ns, /) -> list[Message]: ...
+
+    def status_report(self) -> StatusReport: ...
 
 
 class Samples(Protocol):
@@ -26,15 +34,21 @@ class ExecutorActor(CoreActor):
     The lease is renewed only by messages handled well, so an executor that stands still loses it.
     """
 
+    core: ReportingCore
+
     def __init__(self, *, gate: GatePort, latency: Mapping[str, Samples] | None = None, **core: Any) -> None:
         super().__init__(**core)
         self.gate = gate
+        self._report_due_ns: Ns = 0
         self._fill_to_executor = (latency or {}).get("fill_to_executor")
 
     def handle(self, message: Message) -> None:
         super().handle(message)
         done_ns = self.clock()
         self.gate.executor_lease_ns = done_ns
+        if done_ns >= self._report_due_ns and isinstance(message, TimerTick):
+            self._report_due_ns = done_ns + REPORT_EVERY_NS
+            self.router.send([self.core.status_report()])
         if self._fill_to_executor is not None and isinstance(message, ExecutionReport) and _is_fill(message):
             self._fill_to_executor.record(done_ns - message.recv_ns)
 

@@ -79,7 +79,6 @@ class Executor(Reads):
         self._order_id_of = order_id_of
         self._salt_base = salt_base
         self._salt = 0
-        self._status_ns: Ns = 0
         self._pruned_ns: Ns = 0
         self._intents = {"handled": 0, "refused": 0}
         self._told_cash: Usd = -1
@@ -164,6 +163,7 @@ class Executor(Reads):
                 self.out.append(report)
 
     def status_report(self) -> StatusReport:
+        """For who looks on. Follows from what was handled, so it is asked for and not emitted: half a journal otherwise."""
         return StatusReport(component="executor", body=views.status_body(self, self._intents))
 
     def _flush_queries(self) -> None:
@@ -463,6 +463,3 @@ class Executor(Reads):
             self.orders.forget(self.now)
             self.positions.prune(self.now, 2 * self.timers.keep_ns)
             self.risk.realise(0, self.utc_ns() // DAY_NS)
-        if self.now - self._status_ns >= self.timers.status_every_ns:
-            self._status_ns = self.now
-            self.out.append(self.status_report())

@@ -9,7 +9,18 @@ import pytest
 from actors.executor import ExecutorActor
 from actors.router import Directory
 from bot.errors import JournalError
-from bot.messages import ExecType, ExecutionReport, GateChange, MassCancel, Message, Nudge, Resume, Source
+from bot.messages import (
+    ExecType,
+    ExecutionReport,
+    GateChange,
+    MassCancel,
+    Message,
+    Nudge,
+    Resume,
+    Source,
+    StatusReport,
+    TimerTick,
+)
 
 
 class World:
@@ -25,6 +36,9 @@ class World:
     def handle(self, message: Message, now_ns: int) -> list[Message]:
         self.now_ns += 10
         return self.emits
+
+    def status_report(self) -> StatusReport:
+        return StatusReport(component="executor", body={"at": self.now_ns})
 
     def append(self, now_ns: int, message: Message, emitted: Any) -> None:
         if self.journal_full:
@@ -91,3 +105,14 @@ def test_fills_of_the_user_stream_are_timed_from_their_frame() -> None:
     executor.handle(report(ExecType.TRADE, Source.READ))
     executor.handle(report(ExecType.NEW, Source.USER))
     assert [entry for entry in world.log if entry[0] == "sample"] == [("sample", 50)]
+
+
+def test_status_goes_out_four_times_a_second_and_past_the_journal() -> None:
+    world = World([])
+    executor = actor(world)
+    for _ in range(50):
+        executor.handle(TimerTick(name="executor", now_ns=world.now_ns, utc_ns=0))
+        world.now_ns += 10_000_000
+    sent = [entry[1] for entry in world.log if entry[0] == "sent" and entry[1]]
+    assert [message.component for (message,) in sent] == ["executor", "executor"]
+    assert all(entry[2] == [] for entry in world.log if entry[0] == "journal")

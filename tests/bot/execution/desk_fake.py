@@ -33,7 +33,6 @@ from bot.messages import (
     QuoteMode,
     Route,
     Source,
-    StatusReport,
     TimerTick,
     TradesRead,
     TradesRequest,
@@ -214,7 +213,7 @@ def of(kind: type[M], said: list[Message]) -> list[M]:
 
 def requests(said: list[Message]) -> list[Message]:
     """What went to the venue or the gate: all but views."""
-    return [message for message in said if not isinstance(message, StatusReport | PositionReport)]
+    return [message for message in said if not isinstance(message, PositionReport)]
 
 
 def acked(order_id: str) -> ExecutionReport:

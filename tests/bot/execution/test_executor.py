@@ -37,7 +37,6 @@ from bot.messages import (
     Shutdown,
     Side,
     Source,
-    StatusReport,
     StreamGap,
     TickSizeChange,
     TradesRequest,
@@ -159,7 +158,8 @@ def test_shutdown_cancels_and_places_nothing_more() -> None:
 def test_status_names_its_keys() -> None:
     bench = Bench()
     bench.intent(bid=5000)
-    body = of(StatusReport, bench.run(0.3))[-1].body
+    bench.run(0.3)
+    body = bench.executor.status_report().body
     assert body["state"] == "quoting"
     assert body["orders"] == {
         "placed": 1, "acked": 1, "rejected": 0, "canceled": 0, "filled": 0, "unknown": 0, "open": 1
@@ -208,7 +208,8 @@ def test_trades_of_an_earlier_run_are_history_and_no_contradiction() -> None:
 def test_nothing_is_quoted_before_the_user_stream_is_up() -> None:
     bench = Bench(start=False)
     bench.tell(MarketListed(market=a_market()))
-    body = of(StatusReport, bench.run(3))[-1].body
+    bench.run(3)
+    body = bench.executor.status_report().body
     assert (bench.state, body["reasons"]) == (BotState.RECONCILING, ["user stream is not connected"])
     bench.tell(FeedStatus(feed="user", connected=True))
     assert bench.state is BotState.QUOTING
