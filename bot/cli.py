@@ -294,6 +294,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             raise
         click.echo(f"bot: {error}", err=True)
         sys.exit(1)
+    except OSError as error:  # a file or directory of ours that cannot be used
+        if debug:
+            raise
+        click.echo(f"bot: {error}", err=True)
+        sys.exit(USAGE)
     sys.exit(0)
 
 

@@ -150,3 +150,11 @@ def test_the_list_of_faults_is_printed_and_nothing_served(capsys: pytest.Capture
     assert (code, err) == (0, "")
     assert "lossy-network" in out
     assert "P11  Engine restart" in out
+
+
+def test_a_file_of_ours_that_cannot_be_used_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], stopped_run: RunDir
+) -> None:
+    (stopped_run.path / "halt").mkdir()  # no latch that could be removed
+    code, _, error = bot(capsys, "resume")
+    assert code == 2 and error.startswith("bot: ") and error.count("\n") == 1
