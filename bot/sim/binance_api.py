@@ -1,50 +1,55 @@
-"""The reference exchange's public data: raw and combined streams, live SUBSCRIBE, and three REST calls.
+"""The reference exchange's spot market: its streams and the REST calls around them.
 
-Follows bookTicker (no event time), trade, aggTrade and kline_1s (1m to 1h every two seconds). Knows nothing of the CLOB.
+Follows bookTicker (no event time), trade, aggTrade, depth in both speeds, and klines. Knows nothing of the CLOB.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from bot.sim.http import answer, number
-from bot.sim.prices import BinanceQuote, BinanceTrade
-from bot.sim.sockets import FrameLimit, StreamClient
+from bot.sim import binance_frames as frames
+from bot.sim.binance_depth import DepthFeed
+from bot.sim.binance_rest import (
+    BAD_INTERVAL,
+    BAD_SYMBOL,
+    MANDATORY,
+    Meter,
+    Wrong,
+    depth_weight,
+    instant_ms,
+    symbol_of,
+    unit_of,
+    whole,
+)
+from bot.sim.binance_streams import Rules, Streams
+from bot.sim.prices import PRICE_STEP_E8, BinanceQuote, BinanceTrade
 from bot.sim.venue import Venue, wall_ms
-from bot.units import E8, QTY_ONE, Qty
 
-PING_S = 20.0
-FRAMES_PER_S = 5
-STREAMS_MAX = 1024
-INTERVALS_S = {"1s": 1, "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600}
+RULES = Rules(ping_s=20.0, pong_s=60.0, frames_per_s=5)
+INTERVALS_S = {
+    "1s": 1,
+    "1m": 60,
+    "3m": 180,
+    "5m": 300,
+    "15m": 900,
+    "30m": 1_800,
+    "1h": 3_600,
+    "2h": 7_200,
+    "4h": 14_400,
+    "6h": 21_600,
+    "8h": 28_800,
+    "12h": 43_200,
+    "1d": 86_400,
+    "3d": 259_200,
+}
 SLOW_KLINES_S = 2
-LIMIT_MAX = 1000
-
-
-def e8_text(value: E8) -> str:
-    return f"{value // 10**8}.{value % 10**8:08d}"
-
-
-def quantity_text(qty: Qty) -> str:
-    return f"{qty // QTY_ONE}.{qty % QTY_ONE:06d}00"
-
-
-class BinanceClient(StreamClient):
-    """A connection: its streams, and whether frames carry the stream's name."""
-
-    stream = "binance"
-
-    def __init__(self, combined: bool, microseconds: bool) -> None:
-        super().__init__(ping_every_s=PING_S)
-        self.combined = combined
-        self.microseconds = microseconds
-        self.streams: set[str] = set()
-        self.limit = FrameLimit(FRAMES_PER_S)
+KLINES_MAX, DEPTH_MAX = 1000, 5000
+LOOK_MS = 100
+SPEEDS_MS = {1000: "", 100: "@100ms"}  # of depth streams, with what their names end in
+PARTIAL = (5, 10, 20)
 
 
 class BinanceApi:
@@ -52,88 +57,85 @@ class BinanceApi:
 
     def __init__(self, venue: Venue, symbols: Iterable[str]) -> None:
         self._venue = venue
-        self._symbols = set(symbols)
-        self._clients: set[BinanceClient] = set()
+        self._streams = Streams(venue, RULES)
+        self._meter = Meter(venue.quirks.reference_weight_max)
         self._quotes: dict[str, BinanceQuote] = {}
+        self._depth = {symbol: DepthFeed(_step_e8(symbol), SPEEDS_MS) for symbol in symbols}
+        self._symbols = set(self._depth)
         self._kline_s = 0  # last whole second whose candles were sent
+        self._looked_ms = 0
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
+        metered = self._meter.metered
         return [
             web.get(prefix + "/stream", self.combined),
             web.get(prefix + "/ws", self.raw),
             web.get(prefix + "/ws/{streams:.+}", self.raw),
-            web.get(prefix + "/api/v3/ping", self.ping),
-            web.get(prefix + "/api/v3/time", self.time),
-            web.get(prefix + "/api/v3/klines", self.klines),
-            web.get(prefix + "/api/v3/ticker/bookTicker", self.book_ticker),
+            web.get(prefix + "/api/v3/ping", metered(self.ping, 1)),
+            web.get(prefix + "/api/v3/time", metered(self.time, 1)),
+            web.get(prefix + "/api/v3/klines", metered(self.klines, 2)),
+            web.get(prefix + "/api/v3/depth", metered(self.depth, depth_weight)),
+            web.get(prefix + "/api/v3/exchangeInfo", metered(self.exchange_info, 20)),
+            web.get(prefix + "/api/v3/ticker/price", metered(self.price, _ticker_weight)),
+            web.get(prefix + "/api/v3/ticker/bookTicker", metered(self.book_ticker, _ticker_weight)),
         ]
 
     # -- streams --------------------------------------------------------------------------------------------------------
 
     async def combined(self, request: web.Request) -> web.WebSocketResponse:
-        return await self._connect(request, request.query.get("streams", ""), True)
+        return await self._streams.connect(request, request.query.get("streams", ""), True, "")
 
     async def raw(self, request: web.Request) -> web.WebSocketResponse:
-        return await self._connect(request, request.match_info.get("streams", ""), False)
-
-    async def _connect(self, request: web.Request, streams: str, combined: bool) -> web.WebSocketResponse:
-        unit = request.query.get("timeUnit", request.query.get("timeunit", ""))
-        client = BinanceClient(combined, unit.upper() == "MICROSECOND")
-        client.streams.update(name for name in streams.split("/") if name)
-        self._clients.add(client)
-        try:
-            return await client.run(request, lambda text: self._heard(client, text))
-        finally:
-            self._clients.discard(client)
-
-    def _heard(self, client: BinanceClient, text: str) -> None:
-        if client.limit.exceeded(time.monotonic()):
-            client.close(1008, "Too many requests")
-            return
-        try:
-            message = orjson.loads(text)
-            method, rid = message["method"], message.get("id")
-        except (ValueError, TypeError, KeyError, AttributeError):
-            client.send(orjson.dumps({"code": 3, "msg": "Invalid JSON: expected a request object"}))
-            return
-        client.send(orjson.dumps({**self._command(client, method, message.get("params")), "id": rid}))
-
-    def _command(self, client: BinanceClient, method: str, params: Any) -> dict[str, Any]:
-        match method, params:
-            case "SUBSCRIBE", [*names] if all(isinstance(name, str) for name in names):
-                if len(client.streams.union(names)) > STREAMS_MAX:
-                    return {"code": 2, "msg": "Invalid request: too many streams"}
-                client.streams.update(names)
-                return {"result": None}
-            case "UNSUBSCRIBE", [*names] if all(isinstance(name, str) for name in names):
-                client.streams.difference_update(names)
-                return {"result": None}
-            case "LIST_SUBSCRIPTIONS", _:
-                return {"result": sorted(client.streams)}
-            case "SET_PROPERTY", ["combined", bool(value)]:
-                client.combined = value
-                return {"result": None}
-            case "GET_PROPERTY", ["combined"]:
-                return {"result": client.combined}
-        return {"code": 2, "msg": f"Invalid request: {method}"}
+        return await self._streams.connect(request, request.match_info.get("streams", ""), False, "")
 
     def hear(self, event: BinanceQuote | BinanceTrade) -> None:
         name = event.symbol.lower()
         if isinstance(event, BinanceQuote):
             self._quotes[event.symbol] = event
-            self._send(f"{name}@bookTicker", lambda _: _quote(event))
+            self._streams.send(f"{name}@bookTicker", lambda _: frames.quote(event))
         else:
-            self._send(f"{name}@trade", lambda unit: _trade(event, unit))
-            self._send(f"{name}@aggTrade", lambda unit: _agg_trade(event, unit))
+            self._streams.send(f"{name}@trade", lambda unit: frames.trade(event, wall_ms(), unit))
+            self._streams.send(f"{name}@aggTrade", lambda unit: frames.agg_trade(event, wall_ms(), unit))
 
     def tick(self, now_ms: int) -> None:
-        """Send candles: each second the 1 s candle that ended, every other second the current longer ones."""
-        second = now_ms // 1000
-        if second <= self._kline_s:
+        """What comes by the clock: depth ten times a second, and each second candles."""
+        if now_ms // LOOK_MS != self._looked_ms:
+            self._looked_ms = now_ms // LOOK_MS
+            wanted = self._streams.wanted
+            for symbol, feed in self._depth.items():
+                if any(name.startswith(f"{symbol.lower()}@depth") for name in wanted):
+                    self._send_depth(symbol, feed, now_ms)
+                else:
+                    feed.forget()
+        if now_ms // 1000 > self._kline_s:
+            self._kline_s = now_ms // 1000
+            self._streams.retire()
+            self._send_klines(now_ms)
+
+    def _send_depth(self, symbol: str, feed: DepthFeed, now_ms: int) -> None:
+        if symbol not in self._quotes:
             return
-        self._kline_s = second
-        wanted = {name for client in self._clients for name in client.streams if "@kline_" in name}
-        for stream in wanted:
+        feed.look(self._quotes[symbol], now_ms)
+        for one in feed.pending:
+            change = one.due(now_ms)
+            if change is None:
+                continue
+            name, ending = symbol.lower(), SPEEDS_MS[one.every_ms]
+            self._streams.send(
+                f"{name}@depth{ending}",
+                lambda unit, change=change: frames.depth_update(symbol, change, wall_ms(), unit),  # type: ignore[misc]
+            )
+            for limit in PARTIAL:
+                rows = feed.book.top(limit)
+                self._streams.send(
+                    f"{name}@depth{limit}{ending}",
+                    lambda _, rows=rows: frames.snapshot(feed.book.last_id, *rows),  # type: ignore[misc]
+                )
+
+    def _send_klines(self, now_ms: int) -> None:
+        """Each second the 1 s candle that ended, every other second the current longer ones."""
+        second = now_ms // 1000
+        for stream in [name for name in self._streams.wanted if "@kline_" in name]:
             symbol, _, interval = stream.partition("@kline_")
             if interval == "1s":
                 self._kline(stream, symbol.upper(), interval, (second - 1) * 1000, now_ms)
@@ -147,117 +149,98 @@ class BinanceApi:
             return
         rows = self._venue.world.klines(symbol, interval, open_ms, open_ms, 1)
         if rows:
-            self._send(stream, lambda unit: _kline(symbol, interval, rows[0], now_ms, unit))
-
-    def _send(self, stream: str, build: Callable[[int], dict[str, Any]]) -> None:
-        """Build at most once for each of the four shapes a client may want."""
-        frames: dict[tuple[bool, bool], str] = {}
-        for client in self._clients:
-            if stream not in client.streams:
-                continue
-            shape = (client.combined, client.microseconds)
-            if shape not in frames:
-                data = build(1000 if client.microseconds else 1)
-                frames[shape] = orjson.dumps({"stream": stream, "data": data} if client.combined else data).decode()
-            client.send(frames[shape])
+            length_s = INTERVALS_S[interval]
+            self._streams.send(stream, lambda unit: frames.kline(symbol, interval, length_s, rows[0], now_ms, unit))
 
     # -- REST -----------------------------------------------------------------------------------------------------------
 
-    async def ping(self, request: web.Request) -> web.Response:
-        return answer({})
+    async def ping(self, request: web.Request) -> Any:
+        return {}
 
-    async def time(self, request: web.Request) -> web.Response:
-        return answer({"serverTime": wall_ms()})
+    async def time(self, request: web.Request) -> Any:
+        return {"serverTime": wall_ms() * unit_of(request)}
 
-    async def klines(self, request: web.Request) -> web.Response:
-        symbol, interval = request.query.get("symbol", ""), request.query.get("interval", "")
-        if symbol not in self._symbols:
-            return answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+    async def klines(self, request: web.Request) -> Any:
+        symbol, interval = symbol_of(request, self._symbols), request.query.get("interval", "")
+        if not interval:
+            raise Wrong(MANDATORY, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
         if interval not in INTERVALS_S:
-            return answer({"code": -1120, "msg": "Invalid interval."}, 400)
-        limit = min(max(number(request, "limit", 500), 1), LIMIT_MAX)
-        start_ms, end_ms = number(request, "startTime", 0), number(request, "endTime", 0)
+            raise Wrong(BAD_INTERVAL, "Invalid interval.")
+        limit = min(max(whole(request, "limit", 500), 1), KLINES_MAX)
+        start_ms, end_ms = instant_ms(request, "startTime"), instant_ms(request, "endTime")
         assert self._venue.world is not None
         rows = self._venue.world.klines(symbol, interval, start_ms, end_ms, limit)
-        return answer([_kline_row(row, INTERVALS_S[interval]) for row in rows])
+        return [frames.kline_row(row, INTERVALS_S[interval], unit_of(request)) for row in rows]
 
-    async def book_ticker(self, request: web.Request) -> web.Response:
-        symbol = request.query.get("symbol", "")
-        if not symbol:
-            return answer([_ticker(quote) for quote in self._quotes.values()])
+    async def depth(self, request: web.Request) -> Any:
+        symbol = symbol_of(request, self._symbols)
+        limit = min(max(whole(request, "limit", 100), 1), DEPTH_MAX)
+        quote = self._quote(symbol)
+        feed = self._depth[symbol]
+        feed.look(quote, wall_ms())
+        return frames.snapshot(feed.book.last_id, *feed.book.top(limit))
+
+    def _quote(self, symbol: str) -> BinanceQuote:
+        """Raises Wrong."""
         if symbol not in self._quotes:
-            return answer({"code": -1121, "msg": "Invalid symbol."}, 400)
-        return answer(_ticker(self._quotes[symbol]))
+            raise Wrong(BAD_SYMBOL, "Invalid symbol.")
+        return self._quotes[symbol]
+
+    def _asked(self, request: web.Request) -> list[BinanceQuote] | BinanceQuote:
+        if "symbol" not in request.query:
+            return list(self._quotes.values())
+        return self._quote(symbol_of(request, self._symbols))
+
+    async def book_ticker(self, request: web.Request) -> Any:
+        asked = self._asked(request)
+        return [frames.ticker(quote) for quote in asked] if isinstance(asked, list) else frames.ticker(asked)
+
+    async def price(self, request: web.Request) -> Any:
+        asked = self._asked(request)
+        rows = [
+            {"symbol": quote.symbol, "price": frames.e8_text(quote.bid_e8)}
+            for quote in (asked if isinstance(asked, list) else [asked])
+        ]
+        return rows if isinstance(asked, list) else rows[0]
+
+    async def exchange_info(self, request: web.Request) -> Any:
+        wanted = {symbol_of(request, self._symbols)} if "symbol" in request.query else self._symbols
+        return {
+            "timezone": "UTC",
+            "serverTime": wall_ms() * unit_of(request),
+            "rateLimits": [
+                _limit("REQUEST_WEIGHT", "MINUTE", 1, self._venue.quirks.reference_weight_max),
+                _limit("RAW_REQUESTS", "MINUTE", 5, 61_000),
+            ],
+            "exchangeFilters": [],
+            "symbols": [_about(symbol) for symbol in sorted(wanted)],
+        }
 
 
-def _quote(event: BinanceQuote) -> dict[str, Any]:
+def _limit(kind: str, interval: str, count: int, most: int) -> dict[str, Any]:
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": most}
+
+
+def _about(symbol: str) -> dict[str, Any]:
+    step = frames.e8_text(_step_e8(symbol))
     return {
-        "u": event.update_id,
-        "s": event.symbol,
-        "b": e8_text(event.bid_e8),
-        "B": quantity_text(event.bid_qty),
-        "a": e8_text(event.ask_e8),
-        "A": quantity_text(event.ask_qty),
+        "symbol": symbol,
+        "status": "TRADING",
+        "baseAsset": symbol.removesuffix("USDT"),
+        "baseAssetPrecision": 8,
+        "quoteAsset": "USDT",
+        "quotePrecision": 8,
+        "isSpotTradingAllowed": True,
+        "filters": [
+            {"filterType": "PRICE_FILTER", "minPrice": step, "maxPrice": "1000000.00000000", "tickSize": step},
+            {"filterType": "LOT_SIZE", "minQty": "0.00001000", "maxQty": "9000.00000000", "stepSize": "0.00001000"},
+        ],
     }
 
 
-def _trade(event: BinanceTrade, unit: int) -> dict[str, Any]:
-    return {
-        "e": "trade",
-        "E": wall_ms() * unit,
-        "s": event.symbol,
-        "t": event.trade_id,
-        "p": e8_text(event.px_e8),
-        "q": quantity_text(event.qty),
-        "T": event.ts_ms * unit,
-        "m": event.buyer_is_maker,
-        "M": True,
-    }
+def _step_e8(symbol: str) -> int:
+    return PRICE_STEP_E8[symbol.lower().removesuffix("usdt")]
 
 
-def _agg_trade(event: BinanceTrade, unit: int) -> dict[str, Any]:
-    return {
-        "e": "aggTrade",
-        "E": wall_ms() * unit,
-        "s": event.symbol,
-        "a": event.trade_id,
-        "p": e8_text(event.px_e8),
-        "q": quantity_text(event.qty),
-        "f": event.trade_id,
-        "l": event.trade_id,
-        "T": event.ts_ms * unit,
-        "m": event.buyer_is_maker,
-        "M": True,
-    }
-
-
-def _price(value: float) -> str:
-    return f"{value:.8f}"
-
-
-def _kline(
-    symbol: str, interval: str, row: tuple[int, float, float, float, float], now_ms: int, unit: int
-) -> dict[str, Any]:
-    open_ms, opened, high, low, close = row
-    close_ms = open_ms + INTERVALS_S[interval] * 1000 - 1
-    end = close_ms if unit == 1 else (close_ms + 1) * unit - 1
-    body = {"t": open_ms * unit, "T": end, "s": symbol, "i": interval, "f": 1, "L": 1}
-    prices = {"o": _price(opened), "c": _price(close), "h": _price(high), "l": _price(low)}
-    volumes = {"v": "1.0", "n": 1, "x": now_ms > close_ms, "q": _price(close), "V": "0.5", "Q": "0.5", "B": "0"}
-    return {"e": "kline", "E": wall_ms() * unit, "s": symbol, "k": {**body, **prices, **volumes}}
-
-
-def _kline_row(row: tuple[int, float, float, float, float], interval_s: int) -> list[Any]:
-    open_ms, *prices = row
-    texts: Iterable[str] = (_price(price) for price in prices)
-    return [open_ms, *texts, "1.0", open_ms + interval_s * 1000 - 1, _price(row[4]), 1, "0.5", _price(row[4] / 2), "0"]
-
-
-def _ticker(quote: BinanceQuote) -> dict[str, str]:
-    return {
-        "symbol": quote.symbol,
-        "bidPrice": e8_text(quote.bid_e8),
-        "bidQty": quantity_text(quote.bid_qty),
-        "askPrice": e8_text(quote.ask_e8),
-        "askQty": quantity_text(quote.ask_qty),
-    }
+def _ticker_weight(request: web.Request) -> int:
+    return 2 if "symbol" in request.query else 4

@@ -28,6 +28,7 @@ from bot.sim import state, verify
 from bot.sim.accounts import Accounts
 from bot.sim.addresses import Addresses
 from bot.sim.binance_api import BinanceApi
+from bot.sim.binance_futures import FuturesApi
 from bot.sim.clob_account import AccountRoutes
 from bot.sim.clob_public import PublicRoutes
 from bot.sim.clob_rest import OrderRoutes
@@ -65,7 +66,7 @@ GOODBYE_S = 0.02  # for close frames to leave before the sockets are cut
 BODY_MAX = 4 << 20
 KEEPALIVE_S = 300.0
 EDGE_REFUSAL = "error code: 1015"
-BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/control/", "/ws/", "/live/", "/rtds")
+BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/binance-futures/", "/control/", "/ws/", "/live/", "/rtds")
 CLOB_STREAMS = ("/ws/market", "/ws/user")
 PROTOCOLS = (1, 2, 3)
 
@@ -130,7 +131,8 @@ class Server:
         self._market, self._user = MarketStream(venue), UserStream(venue)
         self.load = Load(venue, self._market, self.seed)
         self._live, self._rtds = LiveStream(venue), Rtds(venue)
-        self._binance = BinanceApi(venue, [asset.upper() + "USDT" for asset in assets])
+        symbols = [asset.upper() + "USDT" for asset in assets]
+        self._binance, self._futures = BinanceApi(venue, symbols), FuturesApi(venue, symbols)
         tape = Tape(venue.exchange.markets)
         venue.listeners = [self._market.hear, self._user.hear, tape.hear]
         venue.flushers = [self._market.flush]
@@ -145,6 +147,7 @@ class Server:
             GammaRoutes(venue).routes("/gamma"),
             DataRoutes(venue, tape).routes("/data-api"),
             self._binance.routes("/binance"),
+            self._futures.routes("/binance-futures"),
             ControlRoutes(venue).routes(),
             self.load.routes(),
             [
@@ -262,6 +265,7 @@ class Server:
             for event in self.venue.world.step(now_ms):
                 if isinstance(event, BinanceQuote | BinanceTrade):
                     self._binance.hear(event)
+                    self._futures.hear(event)
                 else:
                     self._live.hear(event)
                 self._rtds.hear(event)
@@ -269,6 +273,7 @@ class Server:
             self.venue.step(now_ms)
             self.venue.faults.advance(self.venue.age_s())
             self._binance.tick(now_ms)
+            self._futures.tick(now_ms)
             await asyncio.sleep(STEP_S)
 
     def _go_wrong(self) -> None:
@@ -303,6 +308,8 @@ class Server:
             "rtds_ws_url": ws + "/rtds",
             "binance_ws_url": ws + "/binance",
             "binance_rest_url": http + "/binance",
+            "binance_futures_ws_url": ws + "/binance-futures",
+            "binance_futures_rest_url": http + "/binance-futures",
             "private_key": self.private_key,
             "address": self.address,
             "api_key": credentials.api_key,

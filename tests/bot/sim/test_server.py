@@ -128,7 +128,8 @@ def test_info_holds_every_key_of_the_contract(venue: VenueThread) -> None:
     assert info == venue.info
     assert {
         "url", "rest_url", "gamma_url", "data_url", "market_ws_url", "user_ws_url", "settlement_ws_url",
-        "rtds_ws_url", "binance_ws_url", "binance_rest_url", "private_key", "address", "api_key", "api_secret", "api_passphrase",
+        "rtds_ws_url", "binance_ws_url", "binance_rest_url", "binance_futures_ws_url", "binance_futures_rest_url",
+        "private_key", "address", "api_key", "api_secret", "api_passphrase",
         "venue_id", "pid", "seed", "series", "protocol", "chain_id", "funder", "signature_type",
     } == info.keys()  # fmt: skip
 
