@@ -168,7 +168,7 @@ class Remembering:
             match message:
                 case m.MarketListed(market=market):
                     self._kept[m.MarketListed, market.symbol] = message
-                case m.PositionReport(symbol=symbol):
+                case m.PositionReport(symbol=symbol) if (m.MarketListed, symbol) in self._kept:  # or for ever
                     self._kept[m.PositionReport, symbol] = message
                 case m.MarketDropped(symbol=symbol):
                     self._kept.pop((m.MarketListed, symbol), None)
