@@ -72,6 +72,8 @@ def answered(
     met: dict[str, dict[str, Any]] = {}
     said: dict[str, Counter[str]] = {}
     for row in rows:
+        if not row["count"]:
+            continue  # it lay in wait and met nothing
         fault = met.setdefault(row["id"], {"id": row["id"], "count": 0, "first_at_s": row["at_s"]})
         fault["count"] += row["count"]
         begin_ns = ready_ns + round(row["at_s"] * NS_PER_S)

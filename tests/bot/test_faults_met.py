@@ -24,6 +24,7 @@ def test_each_fault_is_named_with_its_count_and_its_commonest_answers() -> None:
         {"id": "P01", "at_s": 10.0, "count": 1},
         {"id": "P01", "at_s": 30.0, "count": 2},
         {"id": "W05", "at_s": 20.0, "count": 7},
+        {"id": "U02", "at_s": 21.0, "count": 0},
         {"id": "W09", "at_s": 12.0, "count": 1, "duration_s": 2.0},
     ]
     first, second, third = answered(rows, timeline, READY_NS)
