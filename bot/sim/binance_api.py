@@ -239,7 +239,7 @@ def _about(symbol: str) -> dict[str, Any]:
 
 
 def _step_e8(symbol: str) -> int:
-    return PRICE_STEP_E8[symbol.lower().removesuffix("usdt")]
+    return PRICE_STEP_E8.get(symbol.lower().removesuffix("usdt"), 1)  # the world refuses what it does not know
 
 
 def _ticker_weight(request: web.Request) -> int:

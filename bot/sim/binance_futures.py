@@ -194,7 +194,7 @@ class FuturesApi:
 
 
 def _step_e8(symbol: str) -> E8:
-    return PRICE_STEP_E8[symbol.lower().removesuffix("usdt")] * STEPS_PER_TICK
+    return PRICE_STEP_E8.get(symbol.lower().removesuffix("usdt"), 1) * STEPS_PER_TICK
 
 
 def _perpetual(px_e8: E8, step_e8: E8) -> E8:

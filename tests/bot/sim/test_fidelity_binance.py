@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -227,7 +228,7 @@ def test_every_answer_tells_the_weight_used(venue: VenueThread, spot: str) -> No
         used = [int(get(spot + path).headers["X-MBX-USED-WEIGHT-1M"]) for path in paths]
         if int(time.time() // 60) == minute:
             break
-    assert [after - before for before, after in zip(used, used[1:], strict=False)] == [5, 50, 20]
+    assert [after - before for before, after in pairwise(used)] == [5, 50, 20]
     info = get(spot + "/exchangeInfo", symbol="BTCUSDT").json()
     assert {(row["rateLimitType"], row["limit"]) for row in info["rateLimits"]} == {
         ("REQUEST_WEIGHT", 6000),
