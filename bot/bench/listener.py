@@ -26,6 +26,7 @@ from bot.venues.frames import CLOSE, FrameBuffer
 READ_BYTES = 1 << 18
 MESSAGE_MAX = 16 << 20
 PING_S = 5.0
+DRAIN_MS_MAX = 20_000
 RECENT_MAX = 20_000  # verified hashes of a token that are remembered
 NEW_MARKET = b'{"event_type":"new_market"'
 
@@ -131,6 +132,7 @@ class Subscriber:
         self._buffer = FrameBuffer(MESSAGE_MAX)
         self._mirror = mirror
         self.ended = ""
+        self.stamp_ms = 0
         self.begin()
         self.send(orjson.dumps({"assets_ids": assets, "type": "market", "custom_feature_enabled": True}))
 
@@ -164,7 +166,8 @@ class Subscriber:
                 self._mirror.hear(payload)
         stamp = chunk.rfind(b'"timestamp":"') + 13
         if 13 < stamp <= len(chunk) - 13:
-            self.lags_ms.append(time.time() * 1000 - int(chunk[stamp : stamp + 13]))
+            self.stamp_ms = int(chunk[stamp : stamp + 13])
+            self.lags_ms.append(time.time() * 1000 - self.stamp_ms)
 
     def report(self) -> dict[str, Any]:
         whole = sorted(self.by_second)[1:-1]
@@ -201,12 +204,16 @@ def main(url: str, count: int, check_every: int) -> None:
     sys.stdout.flush()
     ping_s = time.monotonic() + PING_S
     cpu_s = time.process_time()
-    listening = True
-    while listening:
+    end_ms = 0.0  # when standard input ended: what was sent until then is still read
+    while not end_ms or (
+        time.time() * 1000 < end_ms + DRAIN_MS_MAX and any(c.stamp_ms < end_ms for c in clients if not c.ended)
+    ):
         for key, _ in selector.select(1.0):
             if key.data is None:
                 told = os.read(sys.stdin.fileno(), 64)
-                listening = bool(told)
+                if not told:
+                    end_ms = time.time() * 1000
+                    selector.unregister(sys.stdin)
                 for client in clients if b"begin" in told else ():
                     client.begin()
                 if mirror is not None and b"check" in told:

@@ -134,12 +134,14 @@ class MarketText:
             token.best = b'"best_bid":"%b","best_ask":"%b"}' % (best[0].encode(), best[1].encode())
         self._head = b'{"event_type":"price_change","market":"%b","timestamp":"' % market.condition_id.encode()
         self._opening = b""
+        self.ts_ms = -1
         self._hashes = b"", b""
         self._undo: list[tuple[SideText, Px, tuple[bytes, bytes], Any, Any, tuple[bytes, bytes]]] = []
 
     def stamp(self, ts_ms: int) -> None:
         """All that follows happens at this time. Nothing may be left to take back."""
         assert not self._undo
+        self.ts_ms = ts_ms
         self.up.stamp(ts_ms)
         self.down.stamp(ts_ms)
         self._opening = b'%b%d","price_changes":[' % (self._head, ts_ms)
@@ -198,8 +200,10 @@ class Flicker:
             self._texts = {known: text for known, text in self._texts.items() if not self._over(known)}
             found = self._texts[cid] = MarketText(self._exchange, self._books, market)
         stamp = max(now_ms, self._books.stamp(cid))
-        found.stamp(stamp)
-        self._books.restamp(cid, stamp)
+        if stamp != found.ts_ms:
+            found.stamp(stamp)
+        if stamp != self._books.stamp(cid):
+            self._books.restamp(cid, stamp)
         return found
 
     def _over(self, condition_id: str) -> bool:
