@@ -61,6 +61,7 @@ from bot.venues.websocket import Reader
 SWITCH_INTERVAL_S = 0.0001  # the default 5 ms is the tail of every hand-over while a thread parses a backlog
 
 HISTORY_MARGIN_S = 3600  # trades settle late
+ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for the root to speak
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
 FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
 HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
@@ -272,11 +273,16 @@ class Bot:
         by_s = time.monotonic() + deadline_s
         if not self.ended.is_set():
             self.directory.tell("root", m.Shutdown(reason=reason))
+            began_ns = self.clock()
             while not self.ended.wait(0.05) and time.monotonic() < by_s and not hurry():
-                pass
-        if not self.ended.is_set():
-            self.gate.shut("main", reason)  # the root did not come to it, or to its end
-        report = self._flat(by_s, hurry)
+                if self.clock() - max(began_ns, self.gate.root_lease_ns) > ROOT_SILENT_NS:
+                    self.give_up("the root actor does not answer")
+        if self.ended.is_set():
+            report = self.panic.newest()
+        else:  # the root did not come to its end: what panic said last may be older than our orders
+            self.gate.shut("main", reason)
+            report = None
+        report = self._flat(report, by_s, hurry)
         self.control.stop()
         self._last_words()
         return Ending(
@@ -286,9 +292,8 @@ class Bot:
             reason=self.end_reason or reason,
         )
 
-    def _flat(self, by_s: float, hurry: Callable[[], bool]) -> FlatReport | None:
+    def _flat(self, report: FlatReport | None, by_s: float, hurry: Callable[[], bool]) -> FlatReport | None:
         """Panic's word, waited for until it is verified, its time is over or somebody is in a hurry."""
-        report = self.panic.newest()
         if report is not None and report.verified:
             return report
         ticket = self.panic.request("the end of the run")

@@ -1,16 +1,23 @@
-"""What the composition root reads before anything starts."""
+"""What the composition root reads before anything starts, keeps for restarts, and does at the end."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot.app import Remembering, day_of, history_ns
+from actors.router import Directory
+from bot import app
+from bot.app import Bot, Remembering, day_of, history_ns
 from bot.errors import SettingsError
+from bot.execution.gate import Gate
 from bot.market import Market, Rule
 from bot.messages import BotState, MarketDropped, MarketListed, Message, PositionReport
+from bot.panic import FlatReport
 from bot.state import write_json
 from bot.units import NS_PER_S, USD_ONE
 
@@ -58,3 +65,56 @@ def test_a_market_that_was_dropped_is_forgotten_even_if_the_executor_speaks_of_i
     assert set(kept) == {(MarketListed, "m"), (PositionReport, "m")}
     remembering.send(story[2:])
     assert kept == {} and letters.sent == story
+
+
+class HeldPanic:
+    """Was flat long ago; verifies what is asked from now on unless told not to."""
+
+    def __init__(self, verifies: bool = True) -> None:
+        self.asked: list[str] = []
+        self.verifies = verifies
+        self.canceled = False
+
+    def request(self, reason: str) -> int:
+        self.asked.append(reason)
+        return len(self.asked)
+
+    def newest(self) -> FlatReport | None:
+        return FlatReport(True, open_orders=0)
+
+    def wait(self, ticket: int, timeout_s: float) -> FlatReport | None:
+        return FlatReport(self.verifies, open_orders=0)
+
+    def wait_canceled(self, ticket: int, timeout_s: float) -> bool:
+        self.canceled = True
+        return True
+
+    def result(self, ticket: int) -> FlatReport | None:
+        return None
+
+
+class EndOfBot(Bot):
+    """Only what `stop` touches; its root never answers."""
+
+    def __init__(self, panic: HeldPanic) -> None:
+        self.clock, self.gate, self.directory = time.monotonic_ns, Gate(), Directory()
+        self.panic: Any = panic
+        self.control: Any = threading.Event()
+        self.control.stop = lambda: None
+        self.ended, self.end_reason, self._failed = threading.Event(), "", False
+
+    def _last_words(self) -> None: ...
+
+
+def test_an_old_word_of_panic_is_no_proof_when_the_root_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "ROOT_SILENT_NS", 0)
+    bot = EndOfBot(HeldPanic())
+    ending = bot.stop("signal", deadline_s=5.0, hurry=lambda: False)
+    assert ending.flat_verified and ending.internal_failure
+    assert bot.panic.asked and "main" in bot.gate.shut_by()
+
+
+def test_a_second_signal_waits_for_the_cancel_only() -> None:
+    bot = EndOfBot(HeldPanic(verifies=False))
+    ending = bot.stop("signal", deadline_s=60.0, hurry=lambda: True)
+    assert not ending.flat_verified and bot.panic.canceled and "main" in bot.gate.shut_by()
