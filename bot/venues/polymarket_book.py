@@ -39,6 +39,7 @@ class Followed:
         self.asked_ns = now_ns
         self.asks = 0
         self.renewals = 0
+        self.damaged = False  # its books were dropped without asking for them
         self.last_change: tuple[TokenBook, dict[str, Any]] | None = None  # none newer than the last snapshot
         self.tick_told = False  # on this connection, by an event of its own
 
@@ -125,7 +126,8 @@ class MarketFeed(Conversation):
         waited_ns = now_ns - followed.asked_ns
         patience = 1 << followed.renewals
         if not (book.up.ready and book.down.ready):
-            return "no snapshot" if waited_ns > SNAPSHOT_NS_MAX * patience else None
+            limit_ns = ASK_EVERY_NS if followed.damaged else SNAPSHOT_NS_MAX * patience
+            return "no snapshot" if waited_ns > limit_ns else None
         quiet_ns = QUIET_LONG_NS_MAX if market.duration_s >= LONG_S else QUIET_NS_MAX
         heard_ns = min(book.up.frame_ns, book.down.frame_ns)
         if utc >= market.start_utc_ns and min(now_ns - heard_ns, waited_ns) > quiet_ns * patience:
@@ -137,6 +139,7 @@ class MarketFeed(Conversation):
         self.resyncs += 1
         followed.asks += 1
         followed.asked_ns = now_ns
+        followed.damaged = False
         if drop:
             self._drop_books([followed])
         self.outbox.append(_operation("unsubscribe", followed))
@@ -205,6 +208,7 @@ class MarketFeed(Conversation):
             else:
                 followed.book.drop()
                 followed.cache.latest = None
+                followed.damaged = True
 
     def _changes(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
         tokens = self._tokens
@@ -249,6 +253,7 @@ class MarketFeed(Conversation):
         followed.last_change = None
         if book.up.ready and book.down.ready:
             followed.asks = followed.renewals = 0
+            followed.damaged = False
         self._publish(followed, now_ns, told)
 
     def _publish(self, followed: Followed, now_ns: Ns, told: list[Message]) -> None:

@@ -349,6 +349,7 @@ class Reader(threading.Thread):
                 ended = self._take(link, chunk)
                 if ended:
                     return ended
+                self._renew(now)  # the venue may just have said that it will close
         return "stopped"
 
     def _wait(self, link: Link) -> set[int]:

@@ -219,6 +219,20 @@ def test_a_malformed_frame_drops_the_books_and_asks_for_them_again_not_more_than
     assert bench.asked_again() == [] and bench.feed.malformed == 2
 
 
+def test_a_book_lost_to_a_second_malformed_frame_is_asked_for_as_soon_as_it_may_be() -> None:
+    bench = Bench()
+    snapshots(bench)
+    bench.now_ns = 2 * NS_PER_S
+    bench.feed.decode(b"[", bench.now_ns)
+    snapshots(bench)
+    bench.asked_again()
+    bench.now_ns = 2 * NS_PER_S
+    bench.feed.decode(b"[", bench.now_ns)
+    assert bench.feed.stale(bench.now_ns) is None and bench.asked_again() == []
+    assert bench.feed.stale(bench.now_ns + NS_PER_S + 1) is None
+    assert [body["operation"] for body in bench.asked_again()] == ["unsubscribe", "subscribe"]
+
+
 def test_a_print_is_kept_in_up_terms() -> None:
     bench = Bench()
     printed = {"event_type": "last_trade_price", "market": "0xc", "price": "0.47", "size": "5", "side": "BUY"}

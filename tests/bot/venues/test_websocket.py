@@ -139,6 +139,9 @@ class Talk(Conversation):
             raise ZeroDivisionError("boom")
         if frame == b"noise":
             raise FrameError("noise")
+        if frame == b"leave":
+            self.renew = True
+            return []
         if frame == b"ask":
             self.outbox.append("answer")
             return []
@@ -426,6 +429,18 @@ def test_renewal_makes_the_second_connection_before_it_leaves_the_first(
     second.send(b"3")
     assert desk.next() == Nudge(cause_ns=3)
     assert desk.reader.reconnects == 0 and talk.reasons.empty()
+
+
+def test_a_frame_that_asks_for_a_renewal_is_heeded_at_once(
+    venue: Venue, desks: list[Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_NS", 10**12)
+    desk = start(desks, Talk(venue.url))
+    first = venue.session()
+    first.send(b"leave")
+    second = venue.session()
+    assert second.next() == (TEXT, b"hello")
+    assert desk.reader.reconnects == 0
 
 
 def test_a_second_connection_that_fails_at_once_leaves_the_first_alone(
