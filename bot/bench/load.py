@@ -78,8 +78,10 @@ def _measured(
         control.request("POST", "/control/load", body=load)
         listener.stdin.write(b"begin\n")
         listener.stdin.flush()
+        before_mb = _rss_mb(info["pid"])
         under_load, load_cpu, busy = _watched(info["pid"], lambda: prober.run(seconds))
         sent = orjson.loads(control.request("GET", "/control/load").body)
+        after_mb = _rss_mb(info["pid"])
         listener.stdin.write(b"check\n")
         listener.stdin.flush()
         control.request("POST", "/control/load", body=b'{"frames_per_s":0}')
@@ -112,6 +114,7 @@ def _measured(
         # Of one core. Checking the prober's signatures is in both.
         "venue_cpu_at_rest": rest_cpu,
         "venue_cpu_under_load": load_cpu,
+        "venue_rss_mb": {"before": before_mb, "after": after_mb},
     }
 
 
@@ -127,6 +130,12 @@ def _cpu_s(pid: int) -> float:
     """Processor time a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss_mb(pid: int) -> float:
+    """Memory a process has now."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
 def _busy_s() -> float:

@@ -262,6 +262,11 @@ def test_a_world_cuts_both_streams_of_the_clob_and_lets_them_come_back() -> None
                     client.read()
 
 
+def test_a_venue_can_be_started_under_load() -> None:
+    with VenueThread(VenueOptions(seed=8, load=500.0)) as venue:
+        assert requests.get(venue.info["url"] + "/control/load", timeout=5).json()["frames_per_s"] == 500.0
+
+
 def test_nonsense_is_refused() -> None:
     with VenueThread(VenueOptions(seed=8)) as venue:
         url = venue.info["url"] + "/control/load"
