@@ -55,7 +55,6 @@ class Status:
         self._strikes = strikes  # strike and final of a market, as the settlement source had them
         self._reports: dict[str, dict[str, Any]] = {}
         self._received_before = 0
-        self._feed_counts: dict[str, tuple[int, int]] = {}  # newest count, and the sum of earlier feeds
         self._state = ""
         self.markets: dict[str, Market] = {}
         self.fills: deque[dict[str, Any]] = deque(maxlen=FILLS_KEPT)
@@ -172,8 +171,8 @@ class Status:
         self, executor: Mapping[str, Any], feed: Mapping[str, Any], mailboxes: Mapping[str, Any]
     ) -> dict[str, int]:
         counted = dict(executor.get("user_events", {}))
-        quarantined = counted.get("quarantined", 0) + self._over_restarts("quarantined", feed)
-        received = self._over_restarts("received", feed)
+        quarantined = counted.get("quarantined", 0) + feed.get("quarantined", 0)
+        received = feed.get("received", 0)  # quarantined ones are in it
         known = counted.get("handled", 0) + counted.get("duplicates", 0) + quarantined
         queued = mailboxes.get("executor", {}).get("depth", 0)
         # The parts are counted on three threads: what was received a report ago must have arrived by now.
@@ -190,15 +189,6 @@ class Status:
     def _queue_ahead(self, symbol: str, row: Mapping[str, Any]) -> float | None:
         market, cache = self.markets.get(symbol), self._pnl.books.get(symbol)
         return None if market is None or cache is None else queue_ahead(cache.latest, market, row)
-
-    def _over_restarts(self, name: str, feed: Mapping[str, Any]) -> int:
-        """A counter of the user feed over the whole run: a restarted feed begins again at zero."""
-        now = int(feed.get(name, 0))
-        before, earlier = self._feed_counts.get(name, (0, 0))
-        if now < before:
-            earlier += before
-        self._feed_counts[name] = (now, earlier)
-        return earlier + now
 
     def _markets(self, held: Mapping[str, Any], priced: Mapping[str, Any]) -> dict[str, Any]:
         rows: dict[str, Any] = {}

@@ -93,10 +93,8 @@ def test_an_event_counts_as_lost_only_when_it_had_time_to_arrive(status: Status)
     assert status.record["user_events"]["lost"] == 0
 
 
-def test_a_restarted_user_feed_and_its_quarantine_are_counted_over_the_whole_run(status: Status) -> None:
-    status.observe(report("feed:user", received=5, quarantined=1), 0)
-    status.publish(0, 0)
-    status.observe(report("feed:user", received=2, quarantined=0), 0)
+def test_what_the_user_feed_quarantined_is_not_lost(status: Status) -> None:
+    status.observe(report("feed:user", received=7, quarantined=1), 0)
     status.observe(report("executor", user_events={"handled": 6, "duplicates": 0, "quarantined": 0}), 0)
     for second in (1, 2):
         status.publish(second * NS_PER_S, 0)
