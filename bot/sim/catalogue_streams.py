@@ -72,7 +72,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "W08": Entry(
         title="Oversized or endless fragmented message",
-        wire="a message of 9 MiB (market) or 2 MiB, or 20,000 continuation frames without FIN",
+        wire="a message of 9 MiB (market) or 2 MiB, or 6,000 continuation frames without FIN",
         where="socket",
         acts=True,
         match=CLOB,
@@ -185,7 +185,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "U14": Entry(
         title="Storm",
-        wire="1,000 own trades of 0.01 within a second; or 10,000 book deltas",
+        wire="1,000 own trades of 0.01 share, or 10,000 book deltas, in a second",
         where="stream",
         acts=True,
         kinds=("trades", "deltas"),

@@ -29,8 +29,8 @@ from bot.sim.venue import Venue, wall_ms
 from bot.sim.wire import cut_after, ws_frame
 from bot.units import LOT
 
-STORM = {"trades": 1_000, "deltas": 10_000}  # within a second
-STORM_PARTS = 20
+STORM = {"trades": 1_000, "deltas": 10_000}  # per second, and so many in all
+STORM_PARTS = 50  # of a second
 INVALID = "invalid subscription payload"
 HALF_A_FRAME = ws_frame(b'{"event_type":"price_change","market":"0x', announced=400)
 
@@ -154,15 +154,16 @@ class ConnectionFaults:
         return len(clients)
 
     async def _trade_storm(self, order: rec.Order, number: int) -> None:
-        """Pieces of one order, one lot each, over about a second."""
-        for left in range(number, 0, -STORM_PARTS):
-            for _ in range(min(left, STORM_PARTS)):
+        """Pieces of one order, one lot each."""
+        part = STORM["trades"] // STORM_PARTS
+        for left in range(number, 0, -part):
+            for _ in range(min(left, part)):
                 self._stranger.meet(order, LOT)
-            await asyncio.sleep(STORM_PARTS / number)
+            await asyncio.sleep(1 / STORM_PARTS)
 
     async def _delta_storm(self, market: rec.SimMarket, clients: list[StreamClient], number: int) -> None:
         """True changes that end where they began."""
-        part = max(2, number // STORM_PARTS)
+        part = STORM["deltas"] // STORM_PARTS
         for left in range(number, 0, -part):
             for frame in self._flicker.frames(market, min(left, part), wall_ms()):
                 for client in clients:

@@ -18,7 +18,7 @@ NUMBERS = frozenset(
     ("price", "size", "original_size", "size_matched", "matched_amount", "best_bid", "best_ask", "timestamp")
 )
 BIG_BYTES = 9 << 20  # more than any client should take
-FRAGMENTS = 20_000
+FRAGMENTS = 6_000  # more than any client should put together
 CAPS = {"market": BIG_BYTES, "user": 2 << 20, "settle": 2 << 20, "binance": 2 << 20}
 NONSENSE = (("0", "0"), ("NaN", "NaN"), ("-1", "-1"), ("", ""), ("2", "1"))  # bid and ask; then ten times the price
 
