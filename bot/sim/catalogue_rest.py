@@ -302,7 +302,7 @@ ENTRIES: dict[str, Entry] = {
     "V01": Entry(
         title="Market closes or resolves with orders live",
         wire="close: no trading before its end, orders rest; resolve: CANCELED_MARKET_RESOLVED and market_resolved, early; "
-        "silent: closed, and the orders gone without a word",
+        "silent: the same, and neither CANCELLATION nor market_resolved is ever told",
         where="market",
         acts=True,
         kinds=("resolve", "silent", "close"),

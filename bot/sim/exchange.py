@@ -369,8 +369,12 @@ class Exchange:
                 self._end(order, status, now_ms)
                 ended.append(order_id)
         if not told:
-            self._events[before:] = [event for event in self._events[before:] if not isinstance(event, OrderEvent)]
+            self._forget(before, (OrderEvent,))
         return ended
+
+    def _forget(self, before: int, kinds: tuple[type[Event], ...]) -> None:
+        """Events of these kinds since a moment are never told."""
+        self._events[before:] = [event for event in self._events[before:] if not isinstance(event, kinds)]
 
     def close(self, condition_id: str, now_ms: int) -> None:
         """Trading is over; what rests stays until the market is resolved."""
@@ -378,9 +382,10 @@ class Exchange:
         market.accepting, market.closed = False, True
         self._events.append(Closed(condition_id=condition_id, ts_ms=now_ms))
 
-    def resolve(self, condition_id: str, outcome: str, now_ms: int) -> None:
-        """Cancel what rests, pay the winners, forget the positions."""
+    def resolve(self, condition_id: str, outcome: str, now_ms: int, told: bool = True) -> None:
+        """Cancel what rests, pay the winners, forget the positions. Untold: neither owners nor followers hear of it."""
         market = self.markets[condition_id]
+        before = len(self._events)
         assert outcome in ("up", "down")
         assert not market.outcome
         if not market.closed:
@@ -391,6 +396,8 @@ class Exchange:
         self.money.pay_out(market, market.up_token if outcome == "up" else market.down_token)
         market.outcome = outcome
         self._events.append(Resolved(condition_id=condition_id, outcome=outcome, ts_ms=now_ms))
+        if not told:
+            self._forget(before, (OrderEvent, Resolved))
 
     def fail(self, trade_id: str, now_ms: int) -> bool:
         """Revert a trade that is not yet confirmed, as a failed settlement does. False: too late, or unknown.

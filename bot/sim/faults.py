@@ -250,7 +250,8 @@ class Faults:
             for plan in [plan for plan in self._plans if now_s >= plan.due_s]:
                 if not plan.next():
                     self._plans.remove(plan)
-                self._begin(plan.fault, now_s)
+                if not self._pending(plan.fault):
+                    self._begin(plan.fault, now_s)
             self._next_s = min((plan.due_s for plan in self._plans), default=FOREVER)
         if self._waiting:
             waiting, self._waiting = self._waiting, []
@@ -294,6 +295,12 @@ class Faults:
         return bool(self._counting or self._running)
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _pending(self, fault: Fault) -> bool:
+        """One that comes again and again, and hits once, does not pile up while there is nothing to hit."""
+        if fault.rate_per_s is None or fault.lasts_s < FOREVER:
+            return False
+        return any(one.fault is fault and one.left > 0 for one in self._running.get(fault.id, ()))
 
     def _count(self, fault_id: str, subject: str, now_s: float, kind: str) -> None:
         for plan in [plan for plan in self._counting if plan.fault.id == fault_id and kind in ("", plan.fault.kind)]:

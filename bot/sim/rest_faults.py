@@ -13,19 +13,43 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-import msgspec
-import orjson
 from aiohttp import web
 
 from bot.sim import verify
 from bot.sim.accounts import Beats
 from bot.sim.clob_account import UNAUTHORIZED, authenticated
-from bot.sim.clob_rest import HOLD_MS, RESTRICTED, Posted
+from bot.sim.clob_rest import HOLD_MS, RESTRICTED
 from bot.sim.exchange import POST_ONLY
 from bot.sim.faults import FOREVER, Fault
 from bot.sim.http import Refusal, answer, page, refused
 from bot.sim.rates import CANCELS, ORDERS
 from bot.sim.render import order_row
+from bot.sim.spoilt import (
+    BAD_GATEWAY,
+    BLOCKED,
+    CANCEL_ONLY,
+    DISABLED,
+    GEOBLOCKED,
+    NO_BALANCE,
+    NOT_INSERTED,
+    POST_ONLY_MODE,
+    WRONG_VERSION,
+    Passes,
+    body_of,
+    changed,
+    cut,
+    declined,
+    duplicated,
+    html,
+    legs_changed,
+    loaded,
+    nothing,
+    posted_in,
+    prefixed,
+    reasoned,
+    unmatched,
+    unsuccessful,
+)
 from bot.sim.venue import Venue, wall_ms
 from bot.units import scaled
 
@@ -33,24 +57,6 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Instead: TypeAlias = Callable[[Fault, web.Request], Awaitable[web.StreamResponse]]
 
 NOT_CLOB = ("/gamma/", "/binance/", "/control/", "/ws/", "/live/", "/rtds")
-BAD_GATEWAY = (
-    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
-    "<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n"
-)
-BLOCKED = (
-    "<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head>"
-    "<body><h1>Sorry, you have been blocked</h1><p>You are unable to access polymarket.com</p></body></html>"
-)
-POST_ONLY_MODE = "post-only mode: only post-only orders and cancels are allowed"
-CANCEL_ONLY = "Trading is currently cancel-only. New orders are not accepted, but cancels are allowed."
-DISABLED = "Trading is currently disabled. Check polymarket.com for updates"
-GEOBLOCKED = "Trading restricted in your region, please refer to available regions"
-WRONG_VERSION = "order_version_mismatch"
-NOT_INSERTED = "could not insert order"
-NO_BALANCE = "not enough balance / allowance: the balance is not enough"
-
-_one = msgspec.json.Decoder(Posted)
-_many = msgspec.json.Decoder(list[Posted])
 
 
 class RestFaults:
@@ -62,9 +68,8 @@ class RestFaults:
         self._cancelled_all = asyncio.Event()
         self._orders_then: dict[str, list[dict[str, Any]]] = {}  # by owner, when C08 began
         self._tokens_then: dict[str, dict[str, int]] = {}  # when S05 began
-        self._balances_then: dict[
-            str, tuple[int, dict[str, int]]
-        ] = {}  # when P16 began; without those told to look again
+        # When P16 began; without those that were told to look again.
+        self._balances_then: dict[str, tuple[int, dict[str, int]]] = {}
         # In the order in which a request would meet them. What answers instead of the handler has no effect.
         self._instead: dict[str, Instead] = {
             "P15": self._blocked,
@@ -109,7 +114,7 @@ class RestFaults:
     async def _try(self, instead: Instead, fault: Fault, request: web.Request) -> web.StreamResponse | None:
         try:
             return await instead(fault, request)
-        except _Passes:
+        except Passes:
             return None
 
     async def _handled(self, subject: str, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -131,17 +136,17 @@ class RestFaults:
             self._cancelled_all.set()
             self._cancelled_all = asyncio.Event()
         if ended is not None:
-            response = _changed(response, lambda body: _reasoned(body, ended["text"]))
+            response = changed(response, lambda body: reasoned(body, ended["text"]))
         if held is not None and held.kind == "unmatched":
-            response = _changed(response, lambda body: _legs(body, _unmatched))
+            response = changed(response, lambda body: legs_changed(body, unmatched))
         if self._venue.hit("P04", subject) is not None:
-            response = _duplicated(response)
+            response = duplicated(response)
         if (fault := self._venue.hit("C02", subject)) is not None:
             self._fill_later(fault, response)
         if (fault := self._venue.hit("S05", subject)) is not None:
             response = self._positions(fault, request, response)
         if (fault := self._venue.hit("U07", subject)) is not None:
-            response = _changed(response, lambda body: _prefixed(body, subject))
+            response = changed(response, lambda body: prefixed(body, subject))
         return response
 
     async def _inside(
@@ -150,7 +155,7 @@ class RestFaults:
         """The handler itself, in the mode its engine is in."""
         left_s = self._post_only_until_s - self._venue.age_s()
         restricted = left_s > 0 and subject in ("POST /order", "POST /orders")
-        if restricted and subject == "POST /order" and not _posted(await request.read())[0].postOnly:
+        if restricted and subject == "POST /order" and not _post_only(await request.read()):
             retry_s = math.ceil(left_s)
             body = {"error": POST_ONLY_MODE, "code": "post_only_mode", "retry_after_seconds": retry_s}
             return answer(body, 503, {"Retry-After": str(retry_s)})
@@ -161,7 +166,7 @@ class RestFaults:
         finally:
             HOLD_MS.reset(hold)
             RESTRICTED.reset(restriction)
-        return _changed(response, lambda body: _legs(body, _unsuccessful)) if restricted else response
+        return changed(response, lambda body: legs_changed(body, unsuccessful)) if restricted else response
 
     # -- broken answers ------------------------------------------------------------------------------------------------
 
@@ -175,7 +180,7 @@ class RestFaults:
                 cut(request)
                 await asyncio.sleep(fault["delay_ms"] / 1000)
                 await _effect(request, handler)
-                return _nothing()
+                return nothing()
         if fault.entry.extras.get("effect") is None or fault["effect"]:
             await _effect(request, handler)
         match fault.kind:
@@ -185,7 +190,7 @@ class RestFaults:
             case "reset":
                 return cut(request)
             case "html":
-                return _html(BAD_GATEWAY, 502 if fault.id == "P02" else 200)
+                return html(BAD_GATEWAY, 502 if fault.id == "P02" else 200)
             case "empty":
                 return web.Response(status=503 if fault.id == "P02" else 200)
             case "json":
@@ -199,7 +204,7 @@ class RestFaults:
     # -- instead of an answer ------------------------------------------------------------------------------------------
 
     async def _blocked(self, fault: Fault, request: web.Request) -> web.StreamResponse:
-        return refused(GEOBLOCKED, 403) if fault.kind == "geo" else _html(BLOCKED, 403)
+        return refused(GEOBLOCKED, 403) if fault.kind == "geo" else html(BLOCKED, 403)
 
     async def _too_many(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         headers = {"Retry-After": str(fault["retry_after_s"])}
@@ -216,7 +221,7 @@ class RestFaults:
 
     async def _restarting(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         if fault.kind == "post-only":
-            raise _Passes
+            raise Passes
         return web.Response(text="" if fault.kind == "empty" else "service not ready", status=425)
 
     async def _restricted(self, fault: Fault, request: web.Request) -> web.StreamResponse:
@@ -230,7 +235,7 @@ class RestFaults:
 
     async def _unauthorized(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         if fault.kind == "skew":
-            raise _Passes  # its proof is judged by the clock that is off
+            raise Passes  # its proof is judged by the clock that is off
         return refused(UNAUTHORIZED, 401)
 
     async def _no_beat(self, fault: Fault, request: web.Request) -> web.StreamResponse:
@@ -244,35 +249,36 @@ class RestFaults:
 
     async def _says_no(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        return _no(request, [fault["text"]] * len(_posted(body)), 200)
+        return declined(request, [fault["text"]] * len(posted_in(body)), 200)
 
     async def _no_balance(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         if fault.kind == "stale":
             return self._stale_balance(request)
         texts = []
-        for posted in _posted(await request.read()):
+        for posted in posted_in(await request.read()):
             order = posted.order
             held = self._venue.exchange.account(order.maker.lower())
             have = held.cash if order.side == "BUY" else held.tokens.get(order.tokenId, 0)
             texts.append(
                 f"{NO_BALANCE} -> balance: {have}, sum of matched orders: {have}, order amount: {order.makerAmount}"
             )
-        return _no(request, texts, 400)
+        return declined(request, texts, 400)
 
     async def _would_cross(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         texts = []
-        for posted in _posted(await request.read()):
+        for posted in posted_in(await request.read()):
             market = self._venue.exchange.by_token.get(posted.order.tokenId)
             version = market.version if market is not None else 2
             crossing = f"order {verify.order_digest(posted.order, version)} crosses the book"
             texts.append(POST_ONLY if fault.kind == "text" else crossing)
-        return _no(request, texts, 400)
+        return declined(request, texts, 400)
 
     async def _half_cancelled(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         """What it says of each order, and for half of them (`partial`) what it does."""
         body = await request.read()
         caller = authenticated(self._venue, request, body)
-        scope = orjson.loads(body) if body else {}
+        asked = loaded(body)
+        scope = asked if isinstance(asked, dict) else {}
         orders = [
             order
             for owner in caller.account.owners
@@ -348,7 +354,7 @@ class RestFaults:
                     return [{**row, "size": 0.0, "initialValue": 0.0, "currentValue": 0.0} for row in rows]
             return [{**row, "size": then[row["asset"]] / 1e6} for row in rows if then.get(row["asset"])]
 
-        return _changed(response, spoil)
+        return changed(response, spoil)
 
     def _remember_balances(self) -> None:
         exchange = self._venue.exchange
@@ -361,11 +367,11 @@ class RestFaults:
         if request.path.endswith("/update"):
             for owner in caller.account.owners:
                 self._balances_then.pop(owner, None)
-            raise _Passes
+            raise Passes
         signature_type = request.query.get("signature_type", "0")
         funder = caller.account.funders.get(int(signature_type) if signature_type.isdecimal() else -1, "")
         if funder not in self._balances_then:
-            raise _Passes
+            raise Passes
         cash, tokens = self._balances_then[funder]
         token = request.query.get("token_id", "")
         balance = cash if "COLLATERAL" in request.query.get("asset_type", "COLLATERAL") else tokens.get(token, 0)
@@ -391,9 +397,10 @@ class RestFaults:
         beats.refresh(wall_ms())
 
     async def _end_first(self, fault: Fault, request: web.Request) -> None:
-        body = orjson.loads(await request.read())
+        body = loaded(await request.read())
         exchange = self._venue.exchange
-        for order_id in body if isinstance(body, list) else [body.get("orderID", "")]:
+        named = [body.get("orderID")] if isinstance(body, dict) else body if isinstance(body, list) else []
+        for order_id in map(str, named):
             order = exchange.order(order_id)
             if order is not None and fault.kind == "matched":
                 exchange.sweep(order_id, order.leaves, wall_ms())
@@ -403,10 +410,11 @@ class RestFaults:
 
     def _fill_later(self, fault: Fault, response: web.StreamResponse) -> None:
         """A fill that the match engine had made before the cancel reached it."""
-        canceled = _body(response).get("canceled") if isinstance(_body(response), dict) else None
+        body = body_of(response)
+        canceled = body["canceled"] if isinstance(body, dict) else []
 
         def fill() -> None:
-            for order_id in canceled or []:
+            for order_id in canceled:
                 if self._venue.exchange.sweep(order_id, scaled(fault["size"], 6), wall_ms()):
                     break
             self._venue.tell()
@@ -414,95 +422,14 @@ class RestFaults:
         asyncio.get_running_loop().call_later(fault["delay_ms"] / 1000, fill)
 
 
-class _Passes(Exception):
-    """This fault leaves the request to its handler."""
-
-
-def cut(request: web.Request) -> web.Response:
-    """Reset the connection; what is returned goes nowhere."""
-    if request.transport is not None:
-        request.transport.abort()
-    return _nothing()
-
-
-def _nothing() -> web.Response:
-    return web.Response(status=0)
+def _post_only(body: bytes) -> bool:
+    """What cannot be read is left to its handler."""
+    try:
+        return all(posted.postOnly for posted in posted_in(body))
+    except Passes:
+        return True
 
 
 async def _effect(request: web.Request, handler: Handler) -> None:
     with contextlib.suppress(Refusal, web.HTTPException):  # its answer is lost like any other
         await handler(request)
-
-
-def _html(text: str, status: int) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html")
-
-
-def _posted(body: bytes) -> list[Posted]:
-    """The orders of a POST. Raises _Passes when its handler has to refuse it."""
-    try:
-        return _many.decode(body) if body.lstrip()[:1] == b"[" else [_one.decode(body)]
-    except msgspec.DecodeError:
-        raise _Passes from None
-
-
-def _no(request: web.Request, texts: list[str], status: int) -> web.Response:
-    """A refusal of one order, or of each leg of a batch."""
-    legs = [{"success": False, "errorMsg": text, "orderID": "", "status": ""} for text in texts]
-    if request.path == "/orders":
-        return answer(legs)
-    return answer(legs[0]) if status == 200 else refused(texts[0], status)
-
-
-def _body(response: web.StreamResponse) -> Any:
-    if not isinstance(response, web.Response) or response.status != 200 or not isinstance(response.body, bytes):
-        return None
-    return orjson.loads(response.body)
-
-
-def _changed(response: web.StreamResponse, change: Callable[[Any], Any]) -> web.StreamResponse:
-    """A good answer with another body."""
-    body = _body(response)
-    if body is not None and isinstance(response, web.Response):
-        response.body = orjson.dumps(change(body))
-    return response
-
-
-def _legs(body: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    return [change(leg) for leg in body] if isinstance(body, list) else change(body)
-
-
-def _unmatched(leg: dict[str, Any]) -> dict[str, Any]:
-    return {**leg, "status": "unmatched"} if leg["status"] == "delayed" else leg
-
-
-def _unsuccessful(leg: dict[str, Any]) -> dict[str, Any]:
-    return {**leg, "success": False} if leg["errorMsg"] == POST_ONLY_MODE else leg
-
-
-def _duplicated(response: web.StreamResponse) -> web.StreamResponse:
-    """The answer of a second copy, where the first was accepted."""
-    body = _body(response)
-    if isinstance(body, list):
-        return _changed(response, lambda legs: [_duplicate(leg) for leg in legs])
-    if not isinstance(body, dict) or not body.get("orderID"):
-        return response
-    return refused(_duplicate(body)["errorMsg"], 400)
-
-
-def _duplicate(leg: dict[str, Any]) -> dict[str, Any]:
-    if not leg["orderID"]:
-        return leg
-    return {**leg, "errorMsg": f"order {leg['orderID']} is invalid. Duplicated.", "orderID": "", "status": ""}
-
-
-def _reasoned(body: Any, text: str) -> Any:
-    return {**body, "not_canceled": dict.fromkeys(body["not_canceled"], text)}
-
-
-def _prefixed(body: Any, subject: str) -> Any:
-    """Statuses with the prefix that some of the venue's servers write."""
-    prefix = "TRADE_STATUS_" if "/trades" in subject else "ORDER_STATUS_"
-    if isinstance(body, dict) and "data" in body:
-        return {**body, "data": [{**row, "status": prefix + row["status"]} for row in body["data"]]}
-    return {**body, "status": prefix + body["status"]} if isinstance(body, dict) and "status" in body else body

@@ -7,7 +7,6 @@ import itertools
 
 from bot.messages import Side
 from bot.sim import records as rec
-from bot.sim.exchange import RESOLVED
 from bot.sim.faults import FOREVER, Fault
 from bot.sim.venue import Venue, wall_ms
 from bot.units import PX_ONE, QTY_ONE
@@ -126,13 +125,11 @@ class VenueFaults:
         if market is None:
             return 0
         now_ms, cid = wall_ms(), market.condition_id
-        if fault.kind == "resolve":
-            bid, ask = self._exchange.best(cid)
-            self._exchange.resolve(cid, "up" if bid + (ask or PX_ONE) >= PX_ONE else "down", now_ms)
-        else:
+        if fault.kind == "close":
             self._exchange.close(cid, now_ms)
-        if fault.kind == "silent":
-            ids = [order.order_id for order in self._open() if order.condition_id == cid]
-            self._exchange.cancel_by_venue(ids, RESOLVED, now_ms, told=False)
+        else:
+            bid, ask = self._exchange.best(cid)
+            outcome = "up" if bid + (ask or PX_ONE) >= PX_ONE else "down"
+            self._exchange.resolve(cid, outcome, now_ms, told=fault.kind == "resolve")
         self._venue.tell()
         return 1

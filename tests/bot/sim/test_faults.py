@@ -60,10 +60,19 @@ def test_a_rate_is_kept_and_the_seed_decides() -> None:
         faults = Faults(seed, [plan(id="U11", rate_per_s=2.0)])
         for step in range(6_000):
             faults.advance(step / 100)
+            faults.hit("U11", "user trade MATCHED", step / 100)
         return [row["at_s"] for row in faults.rows]
 
     assert starts(7) == starts(7) != starts(8)
     assert 80 < len(starts(7)) < 160
+
+
+def test_a_rate_does_not_pile_up_while_there_is_nothing_to_hit() -> None:
+    faults = Faults(1, [plan(id="U11", rate_per_s=10.0)])
+    for step in range(1_000):
+        faults.advance(step / 100)
+    assert len(faults.rows) == 1
+    assert [faults.hit("U11", "user trade MATCHED", 10.0) is not None for _ in range(2)] == [True, False]
 
 
 def test_several_at_once_do_not_disturb_each_other() -> None:
