@@ -314,8 +314,8 @@ def scan(path: Path) -> tuple[SegmentStart | None, int, int]:
     """
     start = next((item for item, _ in _items(path) if isinstance(item, SegmentStart)), None)
     last, end = b"", 0
-    for _, end, payload in payloads(path):
-        last = payload
+    for _, after, payload in payloads(path):
+        last, end = payload, after
     return start, _seq_of(last), end
 
 
