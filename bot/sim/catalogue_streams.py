@@ -146,8 +146,10 @@ ENTRIES: dict[str, Entry] = {
         title="Status vocabulary drifts",
         wire="TRADE_STATUS_MATCHED, MATCHED_NOT_BROADCASTED, matched, RETRYING; or a word nobody knows",
         where="stream",
+        match="user|GET /data/*",
         duration_s=15.0,
         kinds=("known", "unknown"),
+        note="reads show the words with a prefix",
     ),
     "U09": Entry(
         title="Complement match",
@@ -172,8 +174,10 @@ ENTRIES: dict[str, Entry] = {
         title="Cumulative runs ahead",
         wire="UPDATE with a size_matched before its trade, which comes delay_s later or (lost) never",
         where="stream",
+        match="user",
         kinds=("late", "lost"),
         extras={"delay_s": 1.0},
+        note="with `match` /data/trades: reads lack the newest trade",
     ),
     "U13": Entry(
         title="Dust",

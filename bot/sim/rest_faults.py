@@ -49,6 +49,7 @@ from bot.sim.spoilt import (
     reasoned,
     unmatched,
     unsuccessful,
+    without_newest,
 )
 from bot.sim.venue import Venue, wall_ms
 from bot.units import scaled
@@ -145,8 +146,14 @@ class RestFaults:
             self._fill_later(fault, response)
         if (fault := self._venue.hit("S05", subject)) is not None:
             response = self._positions(fault, request, response)
-        if (fault := self._venue.hit("U07", subject)) is not None:
+        return self._read(subject, response) if subject.startswith("GET /data/") else response
+
+    def _read(self, subject: str, response: web.StreamResponse) -> web.StreamResponse:
+        """What orders and trades look like to who asks."""
+        if self._venue.hit("U07", subject) is not None:
             response = changed(response, lambda body: prefixed(body, subject))
+        if self._venue.hit("U12", subject) is not None:
+            response = changed(response, without_newest)
         return response
 
     async def _inside(

@@ -561,6 +561,15 @@ def test_u07_reads_may_carry_prefixed_words(desk: Desk) -> None:
     assert desk.trades(order_id)[0]["status"] == "TRADE_STATUS_MATCHED"
 
 
+def test_u12_an_order_knows_of_a_fill_that_the_trades_do_not(desk: Desk) -> None:
+    order_id = desk.placed()
+    desk.fault("U12", match="/data/trades")
+    desk.take(order_id, 4)
+    assert desk.find(order_id)["size_matched"] == "4"
+    assert desk.trades(order_id) == []
+    assert desk.trades(order_id)[0]["maker_orders"][0]["matched_amount"] == "4"
+
+
 # -- heartbeats, clock, markets ----------------------------------------------------------------------------------------
 
 
