@@ -294,6 +294,12 @@ class Faults:
         """Whether anything can hit at all: lets a hot path skip its questions."""
         return bool(self._counting or self._running)
 
+    def concerns(self, fault_ids: frozenset[str]) -> bool:
+        """The same for some of them."""
+        if not fault_ids.isdisjoint(self._running):
+            return True
+        return any(plan.fault.id in fault_ids for plan in self._counting)
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _pending(self, fault: Fault) -> bool:

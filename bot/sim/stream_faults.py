@@ -28,6 +28,13 @@ HELD_S_MAX = 2.0  # U05: a PLACEMENT waits no longer for what should come before
 BATCH_S = 0.05  # W05: events are gathered for so long
 KNOWN_MAX = 200  # PLACEMENTs remembered by connection
 FREEZES = {"market": "W01", "user": "U01", "settle": "W01", "binance": "B03"}
+BEFALLING = {  # what may befall a frame of a stream
+    "market": frozenset(("W01", "W05", "W06", "W07", "W11")),
+    "user": frozenset(("U01", "U02", "U05", "U07", "U11", "U12", "S01", "W05", "W06", "W07", "W14")),
+    "settle": frozenset(("W01", "W07")),
+    "binance": frozenset(("B03", "B06", "W07")),
+}
+LISTENED_FOR = frozenset(("U03",)).union(*BEFALLING.values())
 SPOILED = {"truncated": frames.truncated, "malformed": frames.malformed, "utf8": frames.not_utf8}
 
 
@@ -93,7 +100,7 @@ class StreamFaults:
 
     @property
     def busy(self) -> bool:
-        return self._pending > 0 or self._venue.faults.busy
+        return self._pending > 0 or self._venue.faults.concerns(LISTENED_FOR)
 
     def joined(self, client: StreamClient) -> None:
         if client.stream not in FREEZES:
@@ -113,7 +120,7 @@ class StreamFaults:
 
     def leaving(self, client: StreamClient, text: str) -> None:
         state = self._states.get(client)
-        if state is None:
+        if state is None or not (self._pending or self._venue.faults.concerns(BEFALLING[client.stream])):
             client.put(text)
             return
         items: Items = [text]

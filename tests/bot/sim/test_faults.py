@@ -134,3 +134,13 @@ def test_patterns_are_compared_with_the_whole_and_with_each_word() -> None:
 def test_what_is_wrong_with_a_fault_is_named(raw: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         fault_of(raw, "faults.toml")
+
+
+def test_what_cannot_hit_now_need_not_be_asked() -> None:
+    faults = Faults(faults=[plan(id="U11", nth=2)])
+    mine, others = frozenset(("U11", "U01")), frozenset(("W05",))
+    assert faults.concerns(mine) and not faults.concerns(others)
+    faults.stop()
+    assert not faults.concerns(mine)
+    faults.inject(plan(id="U01"), 0.0)
+    assert faults.concerns(mine) and not faults.concerns(others)
