@@ -157,7 +157,7 @@ class AccountRoutes:
             if trade.match_ms // 1000 <= before
             and query.get("id", "") in ("", trade.trade_id)
             and query.get("market", "") in ("", trade.condition_id)
-            and query.get("asset_id", "") in ("", *_tokens(trade))
+            and query.get("asset_id", "") in ("", *_tokens(trade, owner))
             and query.get("maker_address", "").lower() in ("", trade.taker_owner, *(leg.owner for leg in trade.makers))
         ]
         return answer(page(rows, query.get("next_cursor", ""), self._quirks.page_size))
@@ -254,5 +254,6 @@ class AccountRoutes:
         return answer({"status": "ok"})
 
 
-def _tokens(trade: rec.Trade) -> set[str]:
-    return {trade.token, *(leg.token for leg in trade.makers)}
+def _tokens(trade: rec.Trade, owner: str) -> set[str]:
+    """The taker's, and those of the owner's own orders in it."""
+    return {trade.token, *(leg.token for leg in trade.makers if leg.owner == owner)}

@@ -160,7 +160,7 @@ def order_event(event: rec.OrderEvent, market: rec.SimMarket) -> dict[str, Any]:
         **row,
         "order_owner": row["owner"],
         "status": event.status,
-        "created_at": str(row["created_at"] if event.kind != "UPDATE" else event.order.created_ms),
+        "created_at": str(row["created_at"]),
         "timestamp": str(event.ts_ms),
     }
     if event.kind == "CANCELLATION" and event.status != rec.CANCELED:
@@ -169,6 +169,26 @@ def order_event(event: rec.OrderEvent, market: rec.SimMarket) -> dict[str, Any]:
         if not event.order.matched and event.order.order_type in ("FOK", "FAK"):
             shown["size_matched"] = ""
     return shown
+
+
+def notice(order: rec.Order, market: rec.SimMarket, trade: rec.Trade | None = None) -> dict[str, Any]:
+    """What a notification says of an order that was cancelled or (with its trade) filled."""
+    payload = {
+        "order_id": order.order_id,
+        "market": order.condition_id,
+        "asset_id": order.token,
+        "side": str(order.side),
+        "type": order.order_type,
+        "price": px_text(order.px),
+        "original_size": qty_text(order.qty),
+        "matched_size": qty_text(order.matched),
+        "remaining_size": qty_text(order.leaves),
+        "outcome": _outcome(market, order.token),
+        "outcome_index": 0 if order.token == market.up_token else 1,
+        "question": market.question,
+        "market_slug": market.slug,
+    }
+    return payload if trade is None else {**payload, "trade_id": trade.trade_id, "transaction_hash": trade.tx_hash}
 
 
 def trade_row(trade: rec.Trade, market: rec.SimMarket, owner: str, late_hash: bool = False) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class Server:
         self._key_seed = self.seed if key_seed is None else key_seed
         accounts = Accounts(self._key_seed)
         faults = Faults(self.seed, options.faults)
-        self.venue = Venue(Exchange(), accounts, options.protocol, options.enforce_rates, faults, options.quirks)
+        exchange = Exchange(salt=uuid.uuid4().hex)  # no trade has the id of one of an earlier run
+        self.venue = Venue(exchange, accounts, options.protocol, options.enforce_rates, faults, options.quirks)
         self.venue_id = kept.get("venue_id") or str(uuid.uuid4())
         self.private_key = accounts.private_key()
         self.address = state.wallet_address(self.private_key)

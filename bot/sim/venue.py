@@ -20,7 +20,7 @@ from bot.sim.exchange import Exchange
 from bot.sim.faults import Fault, Faults
 from bot.sim.quirks import Quirks
 from bot.sim.rates import Rates
-from bot.sim.render import Books
+from bot.sim.render import Books, notice
 from bot.units import USD_ONE, Qty, Usd, shares, usd
 
 LOG_MAX = 500_000
@@ -153,18 +153,19 @@ class Venue:
         """The notifications a user can read back: 1 cancelled, 2 filled."""
         match event:
             case rec.OrderEvent(kind="CANCELLATION", order=order):
-                payload = {"order_id": order.order_id, "market": order.condition_id, "asset_id": order.token}
-                self._note(1, order.api_key, payload, event.ts_ms)
+                self._note(1, order.api_key, notice(order, self.exchange.markets[order.condition_id]), event.ts_ms)
             case rec.TradeEvent(trade=trade) if trade.status == rec.MATCHED:
-                payload = {"trade_id": trade.trade_id, "market": trade.condition_id, "asset_id": trade.token}
-                for api_key in dict.fromkeys([trade.taker_api_key, *(leg.api_key for leg in trade.makers)]):
-                    self._note(2, api_key, payload, event.ts_ms)
+                for order_id in dict.fromkeys([trade.taker_order_id, *(leg.order_id for leg in trade.makers)]):
+                    filled = self.exchange.order(order_id)
+                    if filled is not None and filled.api_key:
+                        payload = notice(filled, self.exchange.markets[trade.condition_id], trade)
+                        self._note(2, filled.api_key, payload, event.ts_ms)
 
     def _note(self, kind: int, api_key: str, payload: dict[str, Any], ts_ms: int) -> None:
         found = self.accounts.by_key.get(api_key)
         if found is not None:
-            notice = {"id": next(self._notice), "type": kind, "owner": api_key, "payload": payload}
-            found[0].notices.append({**notice, "timestamp": ts_ms // 1000})
+            row = {"id": next(self._notice), "type": kind, "owner": api_key, "payload": payload}
+            found[0].notices.append({**row, "timestamp": ts_ms // 1000})
 
     # -- the truth, and what outlives the process ----------------------------------------------------------------------
 
