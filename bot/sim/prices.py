@@ -84,6 +84,12 @@ class PricePath:
         self._update_id = 1_000_000_000
         self._trade_id = 500_000_000
         samples = HISTORY_S * 1000 // SAMPLE_MS
+        sample_s = SAMPLE_MS / 1000.0
+        self._sigma_pull = sample_s / parameters.sigma_reversion_s
+        self._basis_pull = sample_s / parameters.basis_reversion_s
+        self._sigma_push = parameters.sigma_sd * math.sqrt(2 * self._sigma_pull)
+        self._basis_push = parameters.basis_sd * math.sqrt(2 * self._basis_pull)
+        self._calming = math.exp(-sample_s / parameters.jump_decay_s)
         self._mean_variance = self._sigma_mean**2 * math.exp(2 * parameters.sigma_sd**2)
         self._jump_variance = parameters.jump_sd**2 / (parameters.jump_every_s * (1.0 - parameters.jump_branching))
         self._sums = [0.0] * samples  # running sum of the source, by sample number modulo the size
@@ -121,14 +127,12 @@ class PricePath:
 
     def _sample(self) -> None:
         """Every SAMPLE_MS: move the slow processes, add to the source's running sum."""
-        parameters, gauss, dt_s = self.parameters, self._rng.gauss, SAMPLE_MS / 1000.0
-        pull = dt_s / parameters.sigma_reversion_s
-        self._y += -pull * self._y + parameters.sigma_sd * math.sqrt(2 * pull) * gauss(0.0, 1.0)
+        gauss = self._rng.gauss
+        self._y += -self._sigma_pull * self._y + self._sigma_push * gauss(0.0, 1.0)
         self.sigma = self._sigma_mean * math.exp(self._y)
-        self._excited *= math.exp(-dt_s / parameters.jump_decay_s)
-        pull = dt_s / parameters.basis_reversion_s
-        self.basis += pull * (parameters.basis_mean - self.basis)
-        self.basis += parameters.basis_sd * math.sqrt(2 * pull) * gauss(0.0, 1.0)
+        self._excited *= self._calming
+        self.basis += self._basis_pull * (self.parameters.basis_mean - self.basis)
+        self.basis += self._basis_push * gauss(0.0, 1.0)
         number, size = self.now_ms // SAMPLE_MS, len(self._sums)
         self._sums[number % size] = self._sums[(number - 1) % size] + math.exp(self.x + self.basis)
 

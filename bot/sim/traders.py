@@ -14,7 +14,7 @@ from bot.sim.exchange import Exchange, SimMarket, Submit
 from bot.sim.parameters import WorldParameters
 from bot.sim.prices import STEP_MS
 from bot.sim.records import LIVE, Order
-from bot.units import LOT, PX_ONE, QTY_ONE, USD_ONE, Px, Qty
+from bot.units import LOT, PX_ONE, QTY_ONE, USD_ONE, Px, Qty, Usd
 
 RICH = 1_000_000_000 * USD_ONE
 NOISE_SETS = 100_000 * QTY_ONE  # of every market
@@ -98,6 +98,9 @@ class Maker:
         self._half_px = parameters.maker_half_spread * PX_ONE * self._rng.uniform(0.6, 1.4)
         self._seen: float | None = None
         self._shy_until_ms = 0
+        self._account = crowd.exchange.account(name)
+        # Tops, distance of levels and what is reserved when nothing was missing; while they are the same, nothing is.
+        self._settled: tuple[Px, Px, Px, Usd] | None = None
         self._tops: dict[Side, Px] = {Side.BUY: 0, Side.SELL: 0}
         self._resting: dict[Side, dict[Px, tuple[Order, Qty]]] = {Side.BUY: {}, Side.SELL: {}}
 
@@ -108,8 +111,11 @@ class Maker:
         if self._market.end_ms - now_ms < self._parameters.maker_late_s * 1000:
             half *= self._parameters.maker_late_widening
         step = self._step()
-        self._drop_strays(Side.BUY, self._top(Side.BUY, p * PX_ONE - half, step), step, now_ms)
-        self._drop_strays(Side.SELL, self._top(Side.SELL, p * PX_ONE + half, step), step, now_ms)
+        low, high = self._top(Side.BUY, p * PX_ONE - half, step), self._top(Side.SELL, p * PX_ONE + half, step)
+        settled = self._settled == (low, high, step, self._reserved())
+        if not settled:
+            self._drop_strays(Side.BUY, low, step, now_ms)
+            self._drop_strays(Side.SELL, high, step, now_ms)
         if self._seen is not None and abs(p - self._seen) > self._shy_move:
             self._shy_until_ms = now_ms + self._rng.randint(*self._parameters.maker_shy_ms)
         self._seen = p
@@ -117,8 +123,16 @@ class Maker:
             return
         best_bid, best_ask = self._crowd.exchange.best(self._market.condition_id)
         tick = self._market.tick
-        self._place(Side.BUY, min(self._tops[Side.BUY], (best_ask or PX_ONE) - tick), step, now_ms)
-        self._place(Side.SELL, max(self._tops[Side.SELL], best_bid + tick), step, now_ms)
+        bid, offer = min(low, (best_ask or PX_ONE) - tick), max(high, best_bid + tick)
+        free = (bid, offer) == (low, high)
+        if settled and free:
+            return
+        placed = self._place(Side.BUY, bid, step, now_ms), self._place(Side.SELL, offer, step, now_ms)
+        self._settled = (low, high, step, self._reserved()) if free and all(placed) else None
+
+    def _reserved(self) -> Usd:
+        """Changes with each fill, and with each order placed or cancelled."""
+        return self._account.open_buy.get(self._market.condition_id, 0)
 
     def leave(self, now_ms: int) -> None:
         self._crowd.exchange.cancel_market(self.name, self._market.condition_id, now_ms=now_ms)
@@ -149,8 +163,10 @@ class Maker:
             gone = [resting.pop(px)[0] for px in stray]
             self._crowd.exchange.cancel(self.name, [o.order_id for o in gone if o.status == LIVE], now_ms)
 
-    def _place(self, side: Side, top: Px, step: Px, now_ms: int) -> None:
+    def _place(self, side: Side, top: Px, step: Px, now_ms: int) -> bool:
+        """Whether every level is there now."""
         resting, sign, market = self._resting[side], 1 if side is Side.BUY else -1, self._market
+        complete = True
         for number in range(self._parameters.maker_levels):
             px = top - sign * number * step
             if px in resting or not market.tick <= px <= PX_ONE - market.tick:
@@ -162,6 +178,9 @@ class Maker:
             order = self._crowd.exchange.order(order_id)
             if order is not None:
                 resting[px] = (order, qty)
+            else:
+                complete = False
+        return complete
 
 
 class Informed:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot import run
+from bot.errors import SettingsError
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,17 @@ def test_a_root_that_stopped_beating_is_given_up(tmp_path: Path) -> None:
     maker.gate.root_lease_ns = 1
     reason = run._watch(maker, run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path))
     assert given_up == [reason] == ["the root actor stopped beating"]
+
+
+def test_the_embedded_venue_is_told_the_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[list[str]] = []
+
+    def venue(words: list[str], log: Path) -> Any:
+        told.append(words)
+        raise SettingsError("no venue today")
+
+    monkeypatch.setattr(run, "EmbeddedVenue", venue)
+    monkeypatch.setattr(run.Signals, "install", lambda signals: None)
+    with pytest.raises(SettingsError, match="no venue today"):
+        run.run(run.StartOptions(run_dir=tmp_path / "run", seed=3, world="storm"))
+    assert told == [["--series", "btc-updown-5m", "--seed", "3", "--world", "storm"]]

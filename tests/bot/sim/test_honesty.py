@@ -25,9 +25,9 @@ RECORDED_TOUCH = (74.7, 251.9, 530.5)
 RECORDED_DEPTH = (655.9, 1_117.8, 1_619.4)
 
 
-def quoting_edge(parameters: WorldParameters, seconds: int = 45) -> tuple[float, float]:
+def quoting_edge(parameters: WorldParameters, seconds: int = 30, seed: int = 1) -> tuple[float, float]:
     """(USD the makers gained by their fills against true p at that moment, shares traded)."""
-    venue = VirtualVenue(seed=1, series=SERIES, parameters=parameters)
+    venue = VirtualVenue(seed=seed, series=SERIES, parameters=parameters)
     edge = shares = 0.0
     for now_ms in range(venue.now_ms + 10, venue.now_ms + seconds * 1000, 10):
         for event in venue.advance(now_ms)[1]:
@@ -41,13 +41,24 @@ def quoting_edge(parameters: WorldParameters, seconds: int = 45) -> tuple[float,
     return edge, shares
 
 
-def test_without_noise_quoting_loses_and_without_those_who_know_it_earns_a_third_more() -> None:
+def test_quoting_earns_but_without_noise_it_loses() -> None:
     ordinary, shares = quoting_edge(WorldParameters())
     noiseless, few = quoting_edge(WorldParameters(noise=False))
-    ignorant, many = quoting_edge(WorldParameters(informed=False))
     assert noiseless < 0 < ordinary
     assert 0 < few < shares
-    assert ignorant / many > 1.3 * ordinary / shares
+
+
+@pytest.mark.soak
+def test_without_those_who_know_quoting_earns_more_with_every_share() -> None:
+    """Measured: 29 % more in all, 40 % more a share. The 30 % that a strategy's edge must rise by is for the trial to show."""
+    ordinary, ignorant = (
+        [quoting_edge(parameters, 120, seed) for seed in range(11, 15)]
+        for parameters in (WorldParameters(), WorldParameters(informed=False))
+    )
+    assert all(edge > less for (edge, _), (less, _) in zip(ignorant, ordinary, strict=True))
+    (gained, many), (earned, shares) = (map(sum, zip(*runs, strict=True)) for runs in (ignorant, ordinary))
+    assert gained > 1.2 * earned
+    assert gained / many > 1.3 * earned / shares
 
 
 @pytest.mark.parametrize("name", ["tight", "hostile"])
@@ -95,23 +106,48 @@ def test_spread_touch_and_depth_have_the_quartiles_of_the_recorded_book() -> Non
 # -- mishaps -------------------------------------------------------------------------------------------------------
 
 
+def test_a_world_reverts_trades_by_itself() -> None:
+    empty = WorldParameters(
+        makers=0, noise=False, informed=False, taker_delay_ms=0, revert_share=0.5, revert_bias=1.0, tick_changes=False
+    )
+    venue = VirtualVenue(seed=4, series=["btc-updown-5m"], parameters=empty)
+    trade_both_sides(venue, 60)
+    venue.run(8)
+    states = [trade.status for trade in venue.exchange.trades.values()]
+    assert 15 < states.count("FAILED") < 45
+    assert set(states) == {"FAILED", "CONFIRMED"}
+    assert venue.exchange.imbalance() == 0
+
+
+def trade_both_sides(venue: VirtualVenue, matches: int, first: int = 0) -> None:
+    """We bid for Up and another for Down, 5 shares at 50 c each; the later one is the taker."""
+    market = next(iter(venue.exchange.markets.values()))
+    for number in range(first, first + matches):
+        for owner, token, key in (("0xme", market.up_token, "me"), ("0xother", market.down_token, "")):
+            venue.exchange.deposit(owner, 5 * USD)
+            order = Submit(
+                order_id=f"{owner}{number}",
+                owner=owner,
+                api_key=key,
+                token=token,
+                side=Side.BUY,
+                px=5_000,
+                qty=5 * SHARE,
+            )
+            venue.exchange.submit(order, venue.now_ms)
+
+
 def failed(share: float, p: float, matches: int = 150) -> list[tuple[int, int]]:
     """Our bids for Up at 50 c are hit while Up is worth p: (match, failure) times of the trades that reverted."""
     empty = WorldParameters(makers=0, noise=False, informed=False, taker_delay_ms=0, revert_share=share)
     venue = VirtualVenue(seed=4, series=["btc-updown-1m"], parameters=empty)
-    exchange, market = venue.exchange, next(iter(venue.exchange.markets.values()))
+    exchange = venue.exchange
     reverts = Reverts(exchange, empty, "4", lambda condition_id: p)
-    for owner in ("0xme", "0xother"):
-        exchange.deposit(owner, 100_000 * USD)
     times: list[tuple[int, int]] = []
     for number in range(matches + 300):
-        now_ms = venue.now_ms + 10 * number
-        for owner, token in (("0xme", market.up_token), ("0xother", market.down_token)) if number < matches else ():
-            order_id, key = f"{owner}{number}", "me" if owner == "0xme" else ""
-            order = Submit(
-                order_id=order_id, owner=owner, api_key=key, token=token, side=Side.BUY, px=5_000, qty=5 * SHARE
-            )
-            exchange.submit(order, now_ms)
+        now_ms = venue.now_ms = venue.now_ms + 10
+        if number < matches:
+            trade_both_sides(venue, 1, number)
         reverts.step(now_ms)
         exchange.step(now_ms)
         for event in exchange.take_events():
