@@ -233,3 +233,27 @@ def test_pings_before_a_subscription_end_both_streams(venue: VenueThread) -> Non
     for name in ("market_ws_url", "user_ws_url"):
         assert closed_with(connect(venue.info[name], "PING")) == (1008, "invalid subscription payload")
     assert closed_with(connect(venue.info["market_ws_url"], "{"))[0] == 1008
+
+
+def test_another_websocket_client_hears_all_three_streams(venue: VenueThread, client: Any) -> None:
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect as other_connect
+
+    up, down = tokens(venue, 0)
+    with other_connect(venue.info["market_ws_url"]) as market:
+        market.send(compact({"assets_ids": [up, down], "type": "market"}))
+        assert books(json.loads(market.recv(timeout=5))) == [up, down]
+        assert json.loads(market.recv(timeout=5))["event_type"] == "price_change"
+    with other_connect(venue.info["user_ws_url"]) as user:
+        user.send(compact({"auth": user_auth(client), "type": "user"}))
+        user.send("PING")
+        assert user.recv(timeout=5) == "PONG"
+        order_id = client.create_and_post_order(types.OrderArgs(token_id=up, price=0.02, size=5, side="BUY"))["orderID"]
+        assert json.loads(user.recv(timeout=5))["id"] == order_id
+        client.cancel_all()
+    with other_connect(venue.info["settlement_ws_url"]) as live:
+        live.send(compact({"op": "auth", "rid": "1", "auth": {"apiKey": "x", "secret": "x", "passphrase": "x"}}))
+        assert json.loads(live.recv(timeout=5))["code"] == "auth_invalid"
+        with pytest.raises(ConnectionClosed) as closed:
+            live.recv(timeout=5)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 4001
