@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -155,20 +156,16 @@ class ConnectionFaults:
 
     async def _trade_storm(self, order: rec.Order, number: int) -> None:
         """Pieces of one order, one lot each."""
-        part = STORM["trades"] // STORM_PARTS
-        for left in range(number, 0, -part):
-            for _ in range(min(left, part)):
+        async for part in _paced(number, STORM["trades"]):
+            for _ in range(part):
                 self._stranger.meet(order, LOT)
-            await asyncio.sleep(1 / STORM_PARTS)
 
     async def _delta_storm(self, market: rec.SimMarket, clients: list[StreamClient], number: int) -> None:
         """True changes that end where they began."""
-        part = STORM["deltas"] // STORM_PARTS
-        for left in range(number, 0, -part):
-            for frame in self._flicker.frames(market, min(left, part), wall_ms()):
+        async for part in _paced(number, STORM["deltas"]):
+            for frame in self._flicker.frames(market, part, wall_ms()):
                 for client in clients:
                     client.send(frame)
-            await asyncio.sleep(1 / STORM_PARTS)
 
     # -- around requests -------------------------------------------------------------------------------------------
 
@@ -207,6 +204,14 @@ class ConnectionFaults:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # a connection that went meanwhile
+
+
+async def _paced(number: int, per_s: int) -> AsyncIterator[int]:
+    """Parts of a number, as many a second as asked; one that comes late is followed by the next at once."""
+    started, part = time.monotonic(), per_s // STORM_PARTS
+    for done in range(0, number, part):
+        yield min(part, number - done)
+        await asyncio.sleep(max(0.0, started + (done + part) / per_s - time.monotonic()))
 
 
 def _body(response: web.Response) -> Any:
