@@ -79,8 +79,10 @@ class FeedActor(Actor):
                 self._look(reader, now_ns)
 
     def teardown(self) -> None:
+        """What was received until the end belongs in the record, so the last report is made when nothing more can come."""
         if self._reader is not None:
             self._reader.stop()
+            self._report(self._reader, self.clock())
 
     def _look(self, reader: ReaderThread, now_ns: Ns) -> None:
         if reader.error is not None:
@@ -91,6 +93,9 @@ class FeedActor(Actor):
         if now_ns - self._status_ns < STATUS_EVERY_NS and self._status_ns:
             return
         self._status_ns = now_ns
+        self._report(reader, now_ns)
+
+    def _report(self, reader: ReaderThread, now_ns: Ns) -> None:
         age_ms = round((now_ns - reader.last_frame_ns) / NS_PER_MS, 1) if reader.last_frame_ns else None
         body = {
             "connected": reader.connected,
