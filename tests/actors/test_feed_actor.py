@@ -177,12 +177,11 @@ def test_reconnects_spread_over_hours_are_no_storm() -> None:
 
 def test_the_last_report_is_made_when_nothing_more_can_come() -> None:
     letters = Letters()
-    feed, reader = actor(letters)
-    feed.setup()
-    reader.messages = 41
+    feed, paper = actor(letters)
+    paper.messages = 41
     feed.teardown()
-    report = letters.of(StatusReport)[-1]
-    assert report.body["messages"] == 41 and not reader.is_alive()
+    assert paper.stopped.is_set()
+    assert letters.of(StatusReport)[-1].body["messages"] == 41
 
 
 def test_a_stopped_actor_stops_its_reader() -> None:
