@@ -22,11 +22,13 @@ HIDDEN = "[redacted]"
 class LogWriter:
     """Takes records on any thread at the price of one append; formats and writes them on its own."""
 
-    def __init__(self, path: Path, secrets: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, secrets: tuple[str, ...], *, echo: bool = False) -> None:
+        """`echo`: the lines go to standard error too, for a person who debugs."""
         self._file = path.open("ab", buffering=0)  # nothing that a full disk refused is kept to be tried again
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 6)
         self._queue: collections.deque[dict[str, Any]] = collections.deque(maxlen=QUEUE_MAX)
         self._wake = threading.Event()
+        self._echo = echo
         self._closed = False
         self._second = 0
         self._seen: collections.Counter[tuple[str, int, str]] = collections.Counter()
@@ -36,10 +38,6 @@ class LogWriter:
     def __call__(self, message: Any) -> None:
         self._queue.append(message.record)
         self._wake.set()
-
-    def show(self, message: str) -> None:
-        """For a person who debugs: on standard error, on the caller's thread."""
-        sys.stderr.write(self.redacted(message))
 
     def close(self) -> None:
         self._closed = True
@@ -69,6 +67,9 @@ class LogWriter:
         if lines:
             with contextlib.suppress(OSError):  # a full disk loses lines, and later ones may fit again
                 self._file.write(b"".join(lines))
+            if self._echo:
+                with contextlib.suppress(OSError):  # a terminal that stands still holds up this thread only
+                    sys.stderr.write(b"".join(lines).decode())
 
     def _line(self, record: dict[str, Any]) -> bytes | None:
         second = int(record["time"].timestamp())
@@ -114,11 +115,9 @@ class _FromStandardLogging(logging.Handler):
 
 
 def start(path: Path, secrets: tuple[str, ...], *, debug: bool = False) -> LogWriter:
-    """Send everything to the file; warnings also to standard error when debug is on."""
-    writer = LogWriter(path, secrets)
+    """Send everything to the file, and with debug on to standard error as well."""
+    writer = LogWriter(path, secrets, echo=debug)
     logger.remove()
     logger.add(writer, format="{message}", level="DEBUG" if debug else "INFO", backtrace=False, diagnose=False)
-    if debug:
-        logger.add(writer.show, level="DEBUG", backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[_FromStandardLogging()], level=logging.WARNING, force=True)
     return writer

@@ -47,11 +47,11 @@ class Maker:
             "start", "--venue", self.info["url"], "--series", SERIES, "--run-dir", str(self.run_dir), "--json", *options
         )
 
-    def command(self, *words: str) -> subprocess.Popen[bytes]:
+    def command(self, *words: str, stderr: Any = subprocess.PIPE) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "bot.cli", *words],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env=self.environment,
             start_new_session=True,
         )
@@ -236,9 +236,10 @@ def test_no_secret_shows_anywhere(venue: VenueThread, makers: Callable[..., Make
     maker = makers(venue)
     maker.process.kill()
     maker.process.wait()
-    options = ("--venue", venue.info["url"], "--series", SERIES, "--run-dir", f"{maker.run_dir}-debug", "--ui", "plain")
     maker.run_dir = Path(f"{maker.run_dir}-debug")
-    maker.process = maker.command("--debug", "start", *options)
+    options = ("--venue", venue.info["url"], "--series", SERIES, "--run-dir", str(maker.run_dir), "--ui", "plain")
+    with (tmp_path / "stderr").open("wb") as errors:
+        maker.process = maker.command("--debug", "start", *options, stderr=errors)
     maker.quoting(40)
     requests.post(venue.info["url"] + "/control/faults", json={"id": "T01", "actor": "user"}, timeout=5)
     until(lambda: maker.status()["state"] != "quoting", 5, "an actor failed, with its traceback in the log")
@@ -249,9 +250,9 @@ def test_no_secret_shows_anywhere(venue: VenueThread, makers: Callable[..., Make
     for command in ("status", "resume"):
         shown[command] = orjson.dumps(ask(maker.run_dir / "control.sock", command))
     maker.process.send_signal(signal.SIGINT)
-    shown["stdout"], shown["stderr"] = maker.process.communicate(timeout=20)
+    shown["stdout"] = maker.process.communicate(timeout=20)[0]
     shown |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(shown["stderr"]) > 500 and any(name.endswith(".journal") for name in shown)
+    assert len(shown[str(tmp_path / "stderr")]) > 500 and any(name.endswith(".journal") for name in shown)
     for name in ("private_key", "api_secret", "api_passphrase"):
         secret = venue.info[name].removeprefix("0x").encode()
         assert [where for where, text in shown.items() if secret in text] == [], name
