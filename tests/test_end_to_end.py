@@ -24,15 +24,15 @@ SERIES = "btc-updown-5m"
 PAUSE = threading.Event()  # never set: what a poll waits on between two looks
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of the condition, looked at often; fails after the time."""
+def until(condition: Callable[[], Any], seconds: float, what: str, look: Callable[[], Any] = str) -> Any:
+    """The first true value of the condition, looked at often; fails after the time, with what is seen then."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         PAUSE.wait(0.02)
-    pytest.fail(f"not within {seconds:g} s: {what}")
+    pytest.fail(f"not within {seconds:g} s: {what} {look()}")
 
 
 class Maker:
@@ -69,7 +69,7 @@ class Maker:
         return [order["id"] for order in ledger[self.info["address"].lower()]["orders"] if order["status"] == "LIVE"]
 
     def quoting(self, seconds: float = 30.0) -> None:
-        until(lambda: self.status().get("state") == "quoting" and self.resting(), seconds, f"quoting: {self.status()}")
+        until(lambda: self.status().get("state") == "quoting" and self.resting(), seconds, "quoting", self.status)
 
     def end(self, how: int = signal.SIGINT) -> tuple[int, dict[str, Any]]:
         self.process.send_signal(how)
@@ -240,7 +240,7 @@ def test_no_secret_shows_anywhere(venue: VenueThread, makers: Callable[..., Make
     options = ("--venue", venue.info["url"], "--series", SERIES, "--run-dir", str(maker.run_dir), "--ui", "plain")
     with (tmp_path / "stderr").open("wb") as errors:
         maker.process = maker.command("--debug", "start", *options, stderr=errors)
-    maker.quoting(40)
+    until(lambda: maker.status().get("state") == "quoting", 40, "quoting", maker.status)
     requests.post(venue.info["url"] + "/control/faults", json={"id": "T01", "actor": "user"}, timeout=5)
     until(lambda: maker.status()["state"] != "quoting", 5, "an actor failed, with its traceback in the log")
     process = Path(f"/proc/{maker.process.pid}")
