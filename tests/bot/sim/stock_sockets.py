@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import websocket
@@ -37,6 +37,10 @@ class Stock:
 
     def text(self, wait_s: float = WAIT_S) -> str:
         """The next message. Raises Ended, TimeoutError, or UnicodeDecodeError."""
+        raise NotImplementedError
+
+    def fragments(self) -> Iterator[bytes]:
+        """The next message as it arrives, piece by piece; without an end where it has none."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -102,6 +106,13 @@ class WebsocketClient(Stock):
             raise Ended(int.from_bytes(data[:2], "big"), data[2:].decode())
         return str(data.decode())
 
+    def fragments(self) -> Iterator[bytes]:
+        while True:
+            frame = self._ws.recv_frame()
+            yield frame.data
+            if frame.fin:
+                return
+
     def close(self) -> None:
         self._ws.shutdown()
 
@@ -126,6 +137,9 @@ class Websockets(Stock):
                 raise UnicodeDecodeError("utf-8", b"", 0, 1, sent.reason) from error
             came = error.rcvd or sent
             raise Ended(came.code if came else 1006, came.reason if came else "") from error
+
+    def fragments(self) -> Iterator[bytes]:
+        return self._ws.recv_streaming(decode=False)
 
     def close(self) -> None:
         self._ws.close()
