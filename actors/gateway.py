@@ -234,7 +234,7 @@ class ReadsDesk:
         match message:
             case OrderMassStatusRequest():
                 read = self._api.open_orders(message.asked_ns)
-                if read.known:
+                if read.orders is not None:
                     self._gate.open_orders_ns = self._clock()
                 return [read]
             case OrderStatusRequest():

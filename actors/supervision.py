@@ -140,18 +140,18 @@ def answer_in_hands(request: Message, now_ns: Ns, text: str) -> Message | None:
 
 def _unread(request: Message, now_ns: Ns, text: str) -> Message | None:
     if isinstance(request, OrderMassStatusRequest):
-        return OpenOrders(known=False, asked_ns=request.asked_ns, recv_ns=now_ns, text=text)
+        return OpenOrders(orders=None, asked_ns=request.asked_ns, recv_ns=now_ns, text=text)
     if isinstance(request, BalanceRequest):
-        return Balance(known=False, asked_ns=request.asked_ns, recv_ns=now_ns, text=text)
+        return Balance(cash=None, asked_ns=request.asked_ns, recv_ns=now_ns, text=text)
     if isinstance(request, TradesRequest):
         return TradesRead(
-            known=False, after_utc_s=request.after_utc_s, asked_ns=request.asked_ns, recv_ns=now_ns, text=text
+            trades=None, after_utc_s=request.after_utc_s, asked_ns=request.asked_ns, recv_ns=now_ns, text=text
         )
     if isinstance(request, OrderStatusRequest):
         return OrderStatusReport(
             order_id=request.order_id,
             cl_ord_id=request.cl_ord_id,
-            known=False,
+            found=None,
             asked_ns=request.asked_ns,
             recv_ns=now_ns,
             text=text,

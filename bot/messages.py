@@ -301,20 +301,18 @@ class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenOrders(Message, frozen=True, kw_only=True, tag=True):
-    """All open orders of the wallet. `known` False: the read failed or was partial, and `orders` says nothing."""
+    """All open orders of the wallet. None: unknown, the read failed or was partial. An empty tuple: there are none."""
 
-    known: bool
-    orders: tuple[OpenOrder, ...] = ()
+    orders: tuple[OpenOrder, ...] | None
     asked_ns: Ns
     recv_ns: Ns
     text: str = ""
 
 
 class TradesRead(Message, frozen=True, kw_only=True, tag=True):
-    """Our trades since a second, one report (TRADE or TRADE_CANCEL, source READ) for each of our legs."""
+    """Our trades since a second, one report (TRADE or TRADE_CANCEL, source READ) for each of our legs. None: unknown."""
 
-    known: bool
-    trades: tuple[ExecutionReport, ...] = ()
+    trades: tuple[ExecutionReport, ...] | None
     after_utc_s: int
     asked_ns: Ns
     recv_ns: Ns
@@ -331,12 +329,11 @@ class FoundStatus(enum.StrEnum):
 
 
 class OrderStatusReport(Message, frozen=True, kw_only=True, tag=True):
-    """One order and its trades as read by id. `known` False: the read failed; nothing else in it counts."""
+    """One order and its trades as read by id. `found` None: the read failed; nothing else in it counts."""
 
     order_id: str
-    known: bool
+    found: FoundStatus | None
     cl_ord_id: str = ""
-    found: FoundStatus = FoundStatus.ABSENT
     cum_qty: Qty = 0
     trades: tuple[ExecutionReport, ...] = ()
     asked_ns: Ns = 0
@@ -345,10 +342,9 @@ class OrderStatusReport(Message, frozen=True, kw_only=True, tag=True):
 
 
 class Balance(Message, frozen=True, kw_only=True, tag=True):
-    """Collateral of the wallet in micro-USD. `known` False: the read failed."""
+    """Collateral of the wallet in micro-USD. None: unknown, the read failed."""
 
-    known: bool
-    cash: Usd = 0
+    cash: Usd | None
     asked_ns: Ns
     recv_ns: Ns
     text: str = ""

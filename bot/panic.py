@@ -127,7 +127,7 @@ class _Run:
     def _empty(self) -> bool:
         """One good read without an order of ours; what it finds is also cancelled by id."""
         read = self._api.open_orders(self._clock())
-        if not read.known:
+        if read.orders is None:
             self._text = f"open orders: {read.text}"
             return False
         left = tuple(order for order in read.orders if not self._symbol or order.symbol == self._symbol)

@@ -175,7 +175,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     run_dir.link(state_dir)
     write_json(run_dir.card, card)  # at once: whoever finds the lock held must find the latch's place
     read = access.api().open_orders(time.monotonic_ns())
-    if not read.known:
+    if read.orders is None:
         raise SettingsError(
             f"{access.endpoints.rest_url} does not answer this wallet: {read.text}; nothing was started"
         )

@@ -42,7 +42,7 @@ class Reads(Facts):
         self._gaps: deque[Ns] = deque(maxlen=GAPS_MAX + 1)
 
     def open_orders(self, message: OpenOrders) -> None:
-        if message.known:
+        if message.orders is not None:
             listed = {row.order_id: row for row in message.orders}
             for order in list(self.orders.live.values()):
                 if order.order_id not in listed and order.is_open and self.orders.valid(order, message.asked_ns):
@@ -101,8 +101,8 @@ class Reads(Facts):
         return order
 
     def trades_read(self, message: TradesRead) -> None:
-        self.recovery.trades_told(message.asked_ns, self.now, known=message.known)
-        if not message.known:
+        self.recovery.trades_told(message.asked_ns, self.now, known=message.trades is not None)
+        if message.trades is None:
             self.venue_down_ns = self.now
             return
         for trade in message.trades:
@@ -126,7 +126,7 @@ class Reads(Facts):
         order = self.orders.by_id.get(message.order_id)
         if order is None:
             return
-        if not message.known:
+        if message.found is None:
             self.venue_down_ns = self.now
             self.orders.query_answered(order, message.asked_ns, self.now, known=False)
             self.queries[order.order_id] = order
@@ -156,8 +156,8 @@ class Reads(Facts):
 
     def balance(self, message: Balance) -> None:
         """Cash is what the venue said once, then our own fills; a later read is believed when nothing is in between."""
-        self.recovery.balance_told(message.asked_ns, self.now, known=message.known)
-        if not message.known:
+        self.recovery.balance_told(message.asked_ns, self.now, known=message.cash is not None)
+        if message.cash is None:
             return
         quiet = not self.positions.unsettled and not self.orders.debts()
         fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.settle_ns

@@ -146,8 +146,8 @@ class Recovery:
 
     def open_orders_told(self, report: OpenOrders, now_ns: Ns, orders: Orders) -> list[Message]:
         if self._read.sent_ns and report.asked_ns >= self._read.sent_ns:
-            self._read.answered(now_ns, known=report.known)
-        if not report.known:
+            self._read.answered(now_ns, known=report.orders is not None)
+        if report.orders is None:
             return []
         trusted_ns = orders.changed_ns + self._timers.snap_ns
         if self.state in CLEARING and not self.flat:

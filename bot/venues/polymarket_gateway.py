@@ -191,16 +191,16 @@ class ClobApi:
             rows = self._pages("/data/orders", {}, time.monotonic() + DEADLINE_S)
             orders = tuple(_open_order(row) for row in rows if found_status(row.get("status")) is FoundStatus.LIVE)
         except (VenueUnavailable, FrameError) as error:
-            return OpenOrders(known=False, asked_ns=asked_ns, recv_ns=self._clock(), text=str(error))
-        return OpenOrders(known=True, orders=orders, asked_ns=asked_ns, recv_ns=self._clock())
+            return OpenOrders(orders=None, asked_ns=asked_ns, recv_ns=self._clock(), text=str(error))
+        return OpenOrders(orders=orders, asked_ns=asked_ns, recv_ns=self._clock())
 
     def trades(self, request: TradesRequest) -> TradesRead:
         after, asked_ns = request.after_utc_s, request.asked_ns
         try:
             found = self._trades({"after": str(after)}, time.monotonic() + DEADLINE_S)
         except (VenueUnavailable, FrameError) as error:
-            return TradesRead(known=False, after_utc_s=after, asked_ns=asked_ns, recv_ns=self._clock(), text=str(error))
-        return TradesRead(known=True, trades=tuple(found), after_utc_s=after, asked_ns=asked_ns, recv_ns=self._clock())
+            return TradesRead(trades=None, after_utc_s=after, asked_ns=asked_ns, recv_ns=self._clock(), text=str(error))
+        return TradesRead(trades=tuple(found), after_utc_s=after, asked_ns=asked_ns, recv_ns=self._clock())
 
     def order_status(self, request: OrderStatusRequest) -> OrderStatusReport:
         """The order first, then its trades: they are at least as new as its matched size."""
@@ -216,7 +216,7 @@ class ClobApi:
             return OrderStatusReport(
                 order_id=request.order_id,
                 cl_ord_id=request.cl_ord_id,
-                known=False,
+                found=None,
                 asked_ns=request.asked_ns,
                 recv_ns=self._clock(),
                 text=str(error),
@@ -224,7 +224,6 @@ class ClobApi:
         return OrderStatusReport(
             order_id=request.order_id,
             cl_ord_id=request.cl_ord_id,
-            known=True,
             found=found,
             cum_qty=cum_qty,
             trades=tuple(trade for trade in trades if trade.order_id == request.order_id),
@@ -240,8 +239,8 @@ class ClobApi:
             if cash is None:
                 raise FrameError("the balance is no object")
         except (VenueUnavailable, FrameError) as error:
-            return Balance(known=False, asked_ns=request.asked_ns, recv_ns=self._clock(), text=str(error))
-        return Balance(known=True, cash=cash, asked_ns=request.asked_ns, recv_ns=self._clock())
+            return Balance(cash=None, asked_ns=request.asked_ns, recv_ns=self._clock(), text=str(error))
+        return Balance(cash=cash, asked_ns=request.asked_ns, recv_ns=self._clock())
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from bot.messages import (
     CancelOrder,
     ExecType,
     ExecutionReport,
+    FoundStatus,
     GateChange,
     Halt,
     MarketDropped,
@@ -91,16 +92,16 @@ class Api:
         return MassCancelReport(symbol=request.symbol, known=True)
 
     def open_orders(self, asked_ns: int) -> OpenOrders:
-        return OpenOrders(known=self.known, asked_ns=asked_ns, recv_ns=NOW)
+        return OpenOrders(orders=() if self.known else None, asked_ns=asked_ns, recv_ns=NOW)
 
     def trades(self, request: TradesRequest) -> TradesRead:
-        return TradesRead(known=True, after_utc_s=request.after_utc_s, asked_ns=request.asked_ns, recv_ns=NOW)
+        return TradesRead(trades=(), after_utc_s=request.after_utc_s, asked_ns=request.asked_ns, recv_ns=NOW)
 
     def order_status(self, request: OrderStatusRequest) -> OrderStatusReport:
-        return OrderStatusReport(order_id=request.order_id, known=True)
+        return OrderStatusReport(order_id=request.order_id, found=FoundStatus.ABSENT)
 
     def balance(self, request: BalanceRequest) -> Balance:
-        return Balance(known=True, asked_ns=request.asked_ns, recv_ns=NOW)
+        return Balance(cash=0, asked_ns=request.asked_ns, recv_ns=NOW)
 
     def poll(self, utc_ns: int, now_ns: int) -> list[Message]:
         return [MarketDropped(symbol=f"{utc_ns}")]

@@ -119,15 +119,15 @@ NEW = NewOrder(
 )
 CANCEL = CancelOrder(cl_ord_id="c", order_id="o", symbol="m")
 READS: list[tuple[Message, Message]] = [
-    (OrderMassStatusRequest(asked_ns=1), OpenOrders(known=False, asked_ns=1, recv_ns=9, text="gone")),
-    (BalanceRequest(asked_ns=2), Balance(known=False, asked_ns=2, recv_ns=9, text="gone")),
+    (OrderMassStatusRequest(asked_ns=1), OpenOrders(orders=None, asked_ns=1, recv_ns=9, text="gone")),
+    (BalanceRequest(asked_ns=2), Balance(cash=None, asked_ns=2, recv_ns=9, text="gone")),
     (
         TradesRequest(after_utc_s=7, asked_ns=3),
-        TradesRead(known=False, after_utc_s=7, asked_ns=3, recv_ns=9, text="gone"),
+        TradesRead(trades=None, after_utc_s=7, asked_ns=3, recv_ns=9, text="gone"),
     ),
     (
         OrderStatusRequest(cl_ord_id="c", order_id="o", symbol="m", asked_ns=4),
-        OrderStatusReport(cl_ord_id="c", order_id="o", known=False, asked_ns=4, recv_ns=9, text="gone"),
+        OrderStatusReport(cl_ord_id="c", order_id="o", found=None, asked_ns=4, recv_ns=9, text="gone"),
     ),
 ]
 

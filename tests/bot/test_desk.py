@@ -32,7 +32,7 @@ class Venue:
         return []
 
     def open_orders(self, asked_ns: int) -> OpenOrders:
-        return OpenOrders(known=self.known, asked_ns=asked_ns, recv_ns=asked_ns)
+        return OpenOrders(orders=() if self.known else None, asked_ns=asked_ns, recv_ns=asked_ns)
 
     def warm(self) -> None: ...
 

@@ -63,7 +63,7 @@ class Venue:
         self._called("read")
         if self.failing_reads:
             self.failing_reads -= 1
-            return OpenOrders(known=False, asked_ns=asked_ns, recv_ns=0, text="HTTP 500")
+            return OpenOrders(orders=None, asked_ns=asked_ns, recv_ns=0, text="HTTP 500")
         rows = tuple(
             OpenOrder(
                 order_id=order_id,
@@ -76,7 +76,7 @@ class Venue:
             )
             for order_id in sorted(self.resting)
         )
-        return OpenOrders(known=True, orders=rows, asked_ns=asked_ns, recv_ns=0)
+        return OpenOrders(orders=rows, asked_ns=asked_ns, recv_ns=0)
 
     def flat(self, symbol: str = "", deadline_s: float = 10.0) -> FlatReport:
         return cancel_all_and_verify(

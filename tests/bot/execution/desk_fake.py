@@ -160,11 +160,10 @@ class Bench:
                     del self.resting[oid]
                 return [MassCancelReport(symbol=request.symbol, known=True, canceled=gone, asked_ns=now, recv_ns=now)]
             case OrderMassStatusRequest():
-                return [OpenOrders(known=True, orders=self.rows(), asked_ns=request.asked_ns, recv_ns=now)]
+                return [OpenOrders(orders=self.rows(), asked_ns=request.asked_ns, recv_ns=now)]
             case TradesRequest():
                 return [
                     TradesRead(
-                        known=True,
                         trades=tuple(self.trades),
                         after_utc_s=request.after_utc_s,
                         asked_ns=request.asked_ns,
@@ -172,11 +171,11 @@ class Bench:
                     )
                 ]
             case BalanceRequest():
-                return [Balance(known=True, cash=self.cash, asked_ns=request.asked_ns, recv_ns=now)]
+                return [Balance(cash=self.cash, asked_ns=request.asked_ns, recv_ns=now)]
             case OrderStatusRequest():
                 oid = request.order_id
                 found = FoundStatus.LIVE if oid in self.resting else FoundStatus.CANCELED
-                return [OrderStatusReport(order_id=oid, known=True, found=found, asked_ns=request.asked_ns)]
+                return [OrderStatusReport(order_id=oid, found=found, asked_ns=request.asked_ns)]
         return []
 
     def rows(self) -> tuple[OpenOrder, ...]:

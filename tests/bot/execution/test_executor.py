@@ -222,7 +222,7 @@ def test_reads_that_fail_are_repeated_with_growing_waits() -> None:
     for _ in range(20 * 30):
         for request in of(OrderMassStatusRequest, bench.tick()):
             asked += 1
-            bench.tell(OpenOrders(known=False, asked_ns=request.asked_ns, recv_ns=bench.now))
+            bench.tell(OpenOrders(orders=None, asked_ns=request.asked_ns, recv_ns=bench.now))
     assert bench.state is BotState.RECONCILING
     assert 6 <= asked <= 12
 
@@ -305,7 +305,7 @@ def test_an_event_of_an_order_we_do_not_know_counts_in_exposure_and_is_adopted()
 def test_a_foreign_order_that_is_live_halts() -> None:
     bench = Bench(obey=False)
     row = OpenOrder(order_id="0xf", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=5000, order_qty=QTY_ONE, cum_qty=0)
-    said = bench.tell(OpenOrders(known=True, orders=(row,), asked_ns=bench.now, recv_ns=bench.now))
+    said = bench.tell(OpenOrders(orders=(row,), asked_ns=bench.now, recv_ns=bench.now))
     assert of(Halt, said)[0].by == "executor"
     assert of(CancelOrder, said) and of(MassCancel, said)
     assert bench.state is BotState.HALTED

@@ -136,17 +136,13 @@ class Chaos:
                     for oid, r in self.rests.items() if r.live
                 )  # fmt: skip
                 known = not self.bad(2)
-                self.later(
-                    OpenOrders(known=known, orders=rows if known else (), asked_ns=request.asked_ns, recv_ns=now)
-                )
+                self.later(OpenOrders(orders=rows if known else None, asked_ns=request.asked_ns, recv_ns=now))
             case TradesRequest():
                 known = not self.bad(2)
-                trades = tuple(self.trades) if known else ()
-                self.later(
-                    TradesRead(known=known, trades=trades, after_utc_s=0, asked_ns=request.asked_ns, recv_ns=now)
-                )
+                trades = tuple(self.trades) if known else None
+                self.later(TradesRead(trades=trades, after_utc_s=0, asked_ns=request.asked_ns, recv_ns=now))
             case BalanceRequest():
-                self.later(Balance(known=not self.bad(2), cash=self.cash, asked_ns=request.asked_ns, recv_ns=now))
+                self.later(Balance(cash=None if self.bad(2) else self.cash, asked_ns=request.asked_ns, recv_ns=now))
             case OrderStatusRequest():
                 self.query(request)
 
@@ -209,7 +205,7 @@ class Chaos:
         )  # fmt: skip
         self.later(
             OrderStatusReport(
-                order_id=request.order_id, known=not self.bad(2), found=found, cum_qty=rest.cum if rest else 0,
+                order_id=request.order_id, found=None if self.bad(2) else found, cum_qty=rest.cum if rest else 0,
                 trades=trades, asked_ns=request.asked_ns,
             )
         )  # fmt: skip

@@ -202,7 +202,7 @@ def a_bid(*reports: str) -> tuple[Bench, Order]:
 def found(order: Order, bench: Bench, what: FoundStatus, shares: float = 0, *trades: ExecutionReport) -> None:
     bench.tell(
         OrderStatusReport(
-            order_id=order.order_id, known=True, found=what, cum_qty=round(shares * QTY_ONE), trades=trades,
+            order_id=order.order_id, found=what, cum_qty=round(shares * QTY_ONE), trades=trades,
             asked_ns=bench.now,
         )
     )  # fmt: skip
@@ -226,7 +226,7 @@ def snapshot(bench: Bench, *orders: Order) -> OpenOrders:
         )
         for o in orders
     )  # fmt: skip
-    return OpenOrders(known=True, orders=rows, asked_ns=bench.now, recv_ns=bench.now)
+    return OpenOrders(orders=rows, asked_ns=bench.now, recv_ns=bench.now)
 
 
 def test_fill_before_ack() -> None:

@@ -32,5 +32,5 @@ def test_flat_is_owed_from_the_first_failure_to_its_confirmation() -> None:
         now += 50 * NS_PER_MS
         recovery.step(now, now, orders)
         recovery.mass_cancel_told(MassCancelReport(symbol="", known=True, asked_ns=now), now)
-        recovery.open_orders_told(OpenOrders(known=True, asked_ns=now, recv_ns=now), now, orders)
+        recovery.open_orders_told(OpenOrders(orders=(), asked_ns=now, recv_ns=now), now, orders)
     assert recovery.flat and recovery.clearing_ns == 0

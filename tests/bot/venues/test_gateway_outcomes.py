@@ -415,7 +415,7 @@ def test_open_orders_are_read_to_the_last_page() -> None:
     rows = [row("0xA"), row("0xgone", status="CANCELED")]
     client, http = api(page(rows, "Mg=="), page([row("0xb", size_matched="")]))
     read = client.open_orders(asked_ns=5)
-    assert read.known
+    assert read.orders is not None
     assert [(o.order_id, o.px, o.order_qty, o.cum_qty) for o in read.orders] == [
         ("0xa", 5200, 10_000_000, 2_500_000),
         ("0xb", 5200, 10_000_000, 0),
@@ -445,12 +445,12 @@ def test_open_orders_are_read_to_the_last_page() -> None:
 )
 def test_a_failed_or_partial_read_is_unknown_never_empty(answers: list[Answer]) -> None:
     read = api(*answers)[0].open_orders(asked_ns=5)
-    assert (read.known, read.orders) == (False, ())
+    assert read.orders is None
     assert read.text
 
 
 def test_pages_without_end_are_given_up() -> None:
-    assert not api(*(page([], f"p{n}") for n in range(99)))[0].open_orders(asked_ns=5).known
+    assert api(*(page([], f"p{n}") for n in range(99)))[0].open_orders(asked_ns=5).orders is None
 
 
 def trade(trade_id: str, order_id: str) -> dict[str, Any]:
@@ -480,7 +480,7 @@ def trade(trade_id: str, order_id: str) -> dict[str, Any]:
 def test_trades_since_a_second_are_our_own_legs() -> None:
     client, http = api(page([trade("t1", "0xa"), trade("t2", "0xb")]))
     read = client.trades(TradesRequest(after_utc_s=1793750000, asked_ns=5))
-    assert read.known
+    assert read.trades is not None
     assert [(leg.exec_id, leg.order_id, leg.last_qty, leg.source) for leg in read.trades] == [
         ("t1", "0xa", 4_000_000, Source.READ),
         ("t2", "0xb", 4_000_000, Source.READ),
@@ -491,7 +491,7 @@ def test_trades_since_a_second_are_our_own_legs() -> None:
 def test_one_unreadable_trade_makes_the_read_unknown() -> None:
     broken = trade("t2", "0xb") | {"status": "NEW_WORD"}
     read = api(page([trade("t1", "0xa"), broken]))[0].trades(TradesRequest(after_utc_s=1, asked_ns=5))
-    assert (read.known, read.trades) == (False, ())
+    assert read.trades is None
 
 
 def status_of(*answers: Answer) -> tuple[Any, ScriptedHttp]:
@@ -511,7 +511,7 @@ def status_of(*answers: Answer) -> tuple[Any, ScriptedHttp]:
 )
 def test_one_order_by_id_with_its_own_trades(answer: Reply, found: FoundStatus, cum: int) -> None:
     report, http = status_of(answer, page([trade("t1", "0xa"), trade("t2", "0xb")]))
-    assert (report.known, report.found, report.cum_qty) == (True, found, cum)
+    assert (report.found, report.cum_qty) == (found, cum)
     assert [leg.exec_id for leg in report.trades] == ["t1"]
     assert [path for _, path, _ in http.asked] == ["/data/order/0xa", "/data/trades?market=0xm&next_cursor=MA%3D%3D"]
 
@@ -529,16 +529,16 @@ def test_one_order_by_id_with_its_own_trades(answer: Reply, found: FoundStatus, 
 )
 def test_a_failed_lookup_says_nothing(answers: list[Answer]) -> None:
     report, _ = status_of(*answers)
-    assert (report.known, report.cl_ord_id) == (False, "c1")
+    assert (report.found, report.cl_ord_id) == (None, "c1")
 
 
 def test_balance_is_micro_usd() -> None:
     client, http = api(ok({"balance": "25000000", "allowances": {}}))
     read = client.balance(BalanceRequest(asked_ns=5))
-    assert (read.known, read.cash) == (True, 25_000_000)
+    assert read.cash == 25_000_000
     assert http.asked[0][1] == "/balance-allowance?asset_type=COLLATERAL&signature_type=0"
     for answer in (raw(500, b""), ok({}), ok([]), ok({"balance": "x"})):
-        assert not api(answer)[0].balance(BalanceRequest(asked_ns=5)).known
+        assert api(answer)[0].balance(BalanceRequest(asked_ns=5)).cash is None
 
 
 # -- heartbeat and the rest ------------------------------------------------------------------------------------------
