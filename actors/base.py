@@ -33,6 +33,7 @@ class Actor(pykka.ThreadingActor):
     """
 
     use_daemon_thread = True
+    pause = staticmethod(time.sleep)  # how an injected fault hangs; a simulation has a clock of its own
 
     def __init__(self, *, name: str, directory: Directory, router: Sender, clock: Clock = time.monotonic_ns) -> None:
         super().__init__()
@@ -130,6 +131,6 @@ class Actor(pykka.ThreadingActor):
 
     def _inject(self, fault: InjectedFault) -> None:
         if fault.kind == "hang":
-            time.sleep(fault.hang_s)
+            self.pause(fault.hang_s)
             return
         raise RuntimeError(f"injected fault: {fault.kind}")

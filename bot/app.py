@@ -6,8 +6,9 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from actors.router import Directory, Router
 from actors.strategy import StrategyActor
 from actors.supervision import ChildSpec
 from actors.timer import TimerActor
+from actors.wiring import FEEDS, PERIODS_NS, ROUTES, Remembering, children
 from bot import messages as m
 from bot.access import Access
 from bot.caches import Caches
@@ -46,7 +48,7 @@ from bot.ports import Sender
 from bot.quoting.strategy import Strategy
 from bot.settings import Settings
 from bot.state import Latch, RunDir
-from bot.status import FEEDS, Status
+from bot.status import Status
 from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns, Usd
 from bot.venues.binance import BinanceFeed
 from bot.venues.conversation import Conversation
@@ -65,69 +67,6 @@ ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
 FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
 HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
-
-GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
-
-_REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport)
-_READS = (m.OpenOrders, m.TradesRead, m.OrderStatusReport, m.Balance)
-_LIFE = (m.MarketListed, m.MarketDropped)
-
-# Who is told what, by sender. The timer and the root speak to actors by name.
-ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
-    "strategy": {m.QuoteIntent: ("executor",), m.StatusReport: ("monitor",)},
-    "executor": {
-        m.NewOrder: ("orders",),
-        **dict.fromkeys((m.CancelOrder, m.MassCancel), ("cancels",)),
-        **dict.fromkeys(
-            (m.OrderStatusRequest, m.OrderMassStatusRequest, m.TradesRequest, m.BalanceRequest), ("reads",)
-        ),
-        m.PositionReport: ("strategy",),
-        **dict.fromkeys((m.Fill, m.Settled, m.StatusReport), ("monitor",)),
-        m.Halt: ("root",),
-    },
-    "orders": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
-    "cancels": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
-    "reads": {
-        **dict.fromkeys(_READS, ("executor",)),
-        **dict.fromkeys(_LIFE, ("executor", "strategy", "market", "settle", "monitor")),
-        m.MarketResolved: ("executor",),
-        m.StatusReport: ("monitor",),
-        m.Halt: ("root",),
-    },
-    "heartbeat": {m.Halt: ("root",), m.Fail: ("executor",), m.StatusReport: ("monitor",)},
-    "binance": {m.Nudge: ("strategy",), m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
-    "market": {
-        m.Nudge: ("strategy",),
-        m.TickSizeChange: ("executor", "strategy"),
-        m.MarketResolved: ("executor",),
-        m.FeedStatus: ("strategy",),
-        m.StatusReport: ("monitor",),
-        m.Halt: ("root",),
-    },
-    "user": {
-        **dict.fromkeys((m.ExecutionReport, m.StreamGap), ("executor",)),
-        m.FeedStatus: ("executor", "strategy"),
-        m.StatusReport: ("monitor",),
-        m.Halt: ("root",),
-    },
-    "settle": {m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
-    "journal": {},
-    "monitor": {},
-    "timer": {},
-    "root": {},
-}
-
-# How often time passes for whom.
-PERIODS_NS: dict[str, Ns] = {
-    "executor": 50 * NS_PER_MS,
-    "orders": NS_PER_S,
-    "cancels": NS_PER_S,
-    "reads": 250 * NS_PER_MS,
-    "heartbeat": 250 * NS_PER_MS,
-    "journal": NS_PER_S,
-    "monitor": 250 * NS_PER_MS,
-    **dict.fromkeys(FEEDS, 250 * NS_PER_MS),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,27 +93,6 @@ def day_of(path: Path) -> tuple[int, Usd]:
 def history_ns(series: Sequence[str]) -> Ns:
     """How old a trade may be whose market is still open. A whole day of a busy market is more than one read can bring."""
     return (max(round(parse_series(name).length_s) for name in series) + HISTORY_MARGIN_S) * NS_PER_S
-
-
-class Remembering:
-    """A sender that keeps what a restarted actor would have to be told again: live markets and their newest position."""
-
-    def __init__(self, sender: Sender, kept: dict[tuple[type[m.Message], str], m.Message]) -> None:
-        self._sender = sender
-        self._kept = kept
-
-    def send(self, messages: Iterable[m.Message]) -> None:
-        messages = list(messages)
-        for message in messages:
-            match message:
-                case m.MarketListed(market=market):
-                    self._kept[m.MarketListed, market.symbol] = message
-                case m.PositionReport(symbol=symbol) if (m.MarketListed, symbol) in self._kept:  # or for ever
-                    self._kept[m.PositionReport, symbol] = message
-                case m.MarketDropped(symbol=symbol):
-                    self._kept.pop((m.MarketListed, symbol), None)
-                    self._kept.pop((m.PositionReport, symbol), None)
-        self._sender.send(messages)
 
 
 class Bot:
@@ -338,20 +256,18 @@ class Bot:
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _children(self) -> list[ChildSpec]:
-        """In start order: sinks first, then the cores, then what speaks to them."""
-        return [
-            ChildSpec("journal", lambda: self._actor(JournalActor, "journal", journal=self.journal), fatal=True),
-            ChildSpec("monitor", lambda: self._actor(MonitorActor, "monitor", status=self.status)),
-            *(
-                ChildSpec(name, lambda name=name: self._gateway(name), hang_ns=GATEWAY_HANG_NS, holds_requests=True)  # type: ignore[misc]
-                for name in ("cancels", "orders", "reads")
-            ),
-            ChildSpec("heartbeat", self._heartbeat, hang_ns=GATEWAY_HANG_NS),
-            ChildSpec("executor", self._executor, fatal=True),
-            ChildSpec("strategy", self._strategy),
-            ChildSpec("timer", self._timer),
-            *(ChildSpec(name, lambda name=name: self._feed(name)) for name in FEEDS),  # type: ignore[misc]
-        ]
+        return children(
+            {
+                "journal": lambda: self._actor(JournalActor, "journal", journal=self.journal),
+                "monitor": lambda: self._actor(MonitorActor, "monitor", status=self.status),
+                **{name: partial(self._gateway, name) for name in ("cancels", "orders", "reads")},
+                "heartbeat": self._heartbeat,
+                "executor": self._executor,
+                "strategy": self._strategy,
+                "timer": self._timer,
+                **{name: partial(self._feed, name) for name in FEEDS},
+            }
+        )
 
     def _actor(self, kind: type[pykka.Actor], name: str, **arguments: Any) -> pykka.ActorRef[Any]:
         router: Sender = Router(self.directory, ROUTES[name])

@@ -34,6 +34,7 @@ from bot.messages import (
     TradesRequest,
 )
 from bot.ports import Clock
+from bot.units import NS_PER_S
 from bot.venues.clob_http import DEADLINE_S, Reply, RequestFailed
 from bot.venues.clob_outcomes import (
     cancel_lists,
@@ -126,6 +127,10 @@ class ClobApi:
         self._wallets = frozenset({signer.funder.lower(), *(wallet.lower() for wallet in wallets)})
         self.rate: dict[str, str] = {}  # the venue's last rate-limit headers
 
+    def _now_s(self) -> float:
+        """Deadlines are in seconds of the injected clock, which the connection shares."""
+        return self._clock() / NS_PER_S
+
     # -- orders ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
@@ -188,7 +193,7 @@ class ClobApi:
 
     def open_orders(self, asked_ns: int) -> OpenOrders:
         try:
-            rows = self._pages("/data/orders", {}, time.monotonic() + DEADLINE_S)
+            rows = self._pages("/data/orders", {}, self._now_s() + DEADLINE_S)
             orders = tuple(_open_order(row) for row in rows if found_status(row.get("status")) is FoundStatus.LIVE)
         except (VenueUnavailable, FrameError) as error:
             return OpenOrders(orders=None, asked_ns=asked_ns, recv_ns=self._clock(), text=str(error))
@@ -197,14 +202,14 @@ class ClobApi:
     def trades(self, request: TradesRequest) -> TradesRead:
         after, asked_ns = request.after_utc_s, request.asked_ns
         try:
-            found = self._trades({"after": str(after)}, time.monotonic() + DEADLINE_S)
+            found = self._trades({"after": str(after)}, self._now_s() + DEADLINE_S)
         except (VenueUnavailable, FrameError) as error:
             return TradesRead(trades=None, after_utc_s=after, asked_ns=asked_ns, recv_ns=self._clock(), text=str(error))
         return TradesRead(trades=tuple(found), after_utc_s=after, asked_ns=asked_ns, recv_ns=self._clock())
 
     def order_status(self, request: OrderStatusRequest) -> OrderStatusReport:
         """The order first, then its trades: they are at least as new as its matched size."""
-        until = time.monotonic() + DEADLINE_S
+        until = self._now_s() + DEADLINE_S
         found, cum_qty = FoundStatus.ABSENT, 0
         try:
             order = self._order(request.order_id, until)
@@ -234,7 +239,7 @@ class ClobApi:
     def balance(self, request: BalanceRequest) -> Balance:
         query = {"asset_type": "COLLATERAL", "signature_type": str(self._signer.signature_type)}
         try:
-            value = self._json("/balance-allowance", query, time.monotonic() + DEADLINE_S)
+            value = self._json("/balance-allowance", query, self._now_s() + DEADLINE_S)
             cash = decimal_of(value, "balance", 0) if isinstance(value, Mapping) else None
             if cash is None:
                 raise FrameError("the balance is no object")
@@ -248,7 +253,7 @@ class ClobApi:
         """One beat, sent once: whether to repeat it with which id is the caller's decision."""
         body = b'{"heartbeat_id":"%s"}' % heartbeat_id.encode()
         try:
-            reply = self._send("POST", "/v1/heartbeats", body=body, until=time.monotonic() + BEAT_S)
+            reply = self._send("POST", "/v1/heartbeats", body=body, until=self._now_s() + BEAT_S)
         except RequestFailed as error:
             return HeartbeatResult(False, ambiguous=error.sent, text=str(error))
         try:
@@ -277,8 +282,8 @@ class ClobApi:
         """Keep the connection open: a cheap read when it was idle for a while. A failure waits for the next call."""
         try:
             self._http.ready()
-            if time.monotonic() - self._http.used_s > WARM_AFTER_S:
-                self._http.request("GET", "/time", until=time.monotonic() + 1.0)
+            if self._now_s() - self._http.used_s > WARM_AFTER_S:
+                self._http.request("GET", "/time", until=self._now_s() + 1.0)
         except RequestFailed:
             self._http.close()
 
@@ -314,11 +319,11 @@ class ClobApi:
     ) -> Reply:
         """For what may be sent twice. The second try shares the first one's deadline. Raises RequestFailed."""
         if until is None:
-            until = time.monotonic() + DEADLINE_S
+            until = self._now_s() + DEADLINE_S
         try:
             return self._send(method, path, query, body, until, written)
         except RequestFailed:
-            if until - time.monotonic() < RETRY_LEFT_S:
+            if until - self._now_s() < RETRY_LEFT_S:
                 raise
             return self._send(method, path, query, body, until, written)
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from actors.router import Directory
+from actors.wiring import Remembering
 from bot import app
-from bot.app import Bot, Remembering, day_of, history_ns
+from bot.app import Bot, day_of, history_ns
 from bot.errors import SettingsError
 from bot.execution.gate import Gate
 from bot.market import Market, Rule

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,7 +45,7 @@ class ScriptedHttp:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, bytes]] = []
         self.headers: list[Mapping[str, str]] = []
-        self.used_s = time.monotonic()
+        self.used_s = 0.0
         self.closed = 0
 
     def ready(self, until: float | None = None) -> None: ...

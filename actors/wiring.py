@@ -1,0 +1,113 @@
+"""Who is told what, who is ticked how often, and of which actors a bot consists, in start order: what a real bot and a
+simulated one have in common. Makes no actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pykka
+
+from actors.supervision import ChildSpec
+from bot import messages as m
+from bot.ports import Sender
+from bot.units import NS_PER_MS, NS_PER_S, Ns
+
+GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
+
+_REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport)
+_READS = (m.OpenOrders, m.TradesRead, m.OrderStatusReport, m.Balance)
+_LIFE = (m.MarketListed, m.MarketDropped)
+
+# Who is told what, by sender. The timer and the root speak to actors by name.
+ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
+    "strategy": {m.QuoteIntent: ("executor",), m.StatusReport: ("monitor",)},
+    "executor": {
+        m.NewOrder: ("orders",),
+        **dict.fromkeys((m.CancelOrder, m.MassCancel), ("cancels",)),
+        **dict.fromkeys(
+            (m.OrderStatusRequest, m.OrderMassStatusRequest, m.TradesRequest, m.BalanceRequest), ("reads",)
+        ),
+        m.PositionReport: ("strategy",),
+        **dict.fromkeys((m.Fill, m.Settled, m.StatusReport), ("monitor",)),
+        m.Halt: ("root",),
+    },
+    "orders": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
+    "cancels": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
+    "reads": {
+        **dict.fromkeys(_READS, ("executor",)),
+        **dict.fromkeys(_LIFE, ("executor", "strategy", "market", "settle", "monitor")),
+        m.MarketResolved: ("executor",),
+        m.StatusReport: ("monitor",),
+        m.Halt: ("root",),
+    },
+    "heartbeat": {m.Halt: ("root",), m.Fail: ("executor",), m.StatusReport: ("monitor",)},
+    "binance": {m.Nudge: ("strategy",), m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
+    "market": {
+        m.Nudge: ("strategy",),
+        m.TickSizeChange: ("executor", "strategy"),
+        m.MarketResolved: ("executor",),
+        m.FeedStatus: ("strategy",),
+        m.StatusReport: ("monitor",),
+        m.Halt: ("root",),
+    },
+    "user": {
+        **dict.fromkeys((m.ExecutionReport, m.StreamGap), ("executor",)),
+        m.FeedStatus: ("executor", "strategy"),
+        m.StatusReport: ("monitor",),
+        m.Halt: ("root",),
+    },
+    "settle": {m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
+    "journal": {},
+    "monitor": {},
+    "timer": {},
+    "root": {},
+}
+
+FEEDS = tuple(name for name, routes in ROUTES.items() if m.FeedStatus in routes)
+
+# How often time passes for whom.
+PERIODS_NS: dict[str, Ns] = {
+    "executor": 50 * NS_PER_MS,
+    "orders": NS_PER_S,
+    "cancels": NS_PER_S,
+    "reads": 250 * NS_PER_MS,
+    "heartbeat": 250 * NS_PER_MS,
+    "journal": NS_PER_S,
+    "monitor": 250 * NS_PER_MS,
+    **dict.fromkeys(FEEDS, 250 * NS_PER_MS),
+}
+
+
+def children(starts: Mapping[str, Callable[[], pykka.ActorRef[Any]]]) -> list[ChildSpec]:
+    """The root's children that there are starts for. Sinks first, then the cores, then what speaks to them."""
+    specs: dict[str, dict[str, Any]] = {
+        "journal": {"fatal": True},
+        "monitor": {},
+        **{name: {"hang_ns": GATEWAY_HANG_NS, "holds_requests": True} for name in ("cancels", "orders", "reads")},
+        "heartbeat": {"hang_ns": GATEWAY_HANG_NS},
+        "executor": {"fatal": True},
+        **{name: {} for name in ("strategy", "timer", *FEEDS)},
+    }
+    return [ChildSpec(name, starts[name], **how) for name, how in specs.items() if name in starts]
+
+
+class Remembering:
+    """A sender that keeps what a restarted actor would have to be told again: live markets and their newest position."""
+
+    def __init__(self, sender: Sender, kept: dict[tuple[type[m.Message], str], m.Message]) -> None:
+        self._sender = sender
+        self._kept = kept
+
+    def send(self, messages: Iterable[m.Message]) -> None:
+        messages = list(messages)
+        for message in messages:
+            match message:
+                case m.MarketListed(market=market):
+                    self._kept[m.MarketListed, market.symbol] = message
+                case m.PositionReport(symbol=symbol) if (m.MarketListed, symbol) in self._kept:  # or for ever
+                    self._kept[m.PositionReport, symbol] = message
+                case m.MarketDropped(symbol=symbol):
+                    self._kept.pop((m.MarketListed, symbol), None)
+                    self._kept.pop((m.PositionReport, symbol), None)
+        self._sender.send(messages)
