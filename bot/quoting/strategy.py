@@ -264,7 +264,7 @@ class Strategy:
     ) -> tuple[Leg, Leg]:
         parameters, market, tick = self._parameters, quoted.market, quoted.tick
         best_bid, best_ask = others_best(view.bids, view.asks, position.working, market) if view else (0, 0)
-        targets = prices(parameters, centre, *width, tick, best_bid, best_ask, quoted.net)
+        targets = self.targets(centre, width, tick, best_bid, best_ask, quoted.net)
         account = self._account(quoted, position)
         same_mode = quoted.intent is not None and quoted.intent.quote_mode is mode
         legs: list[Leg] = []
@@ -294,6 +294,12 @@ class Strategy:
         bid, ask = within_cash(legs[0], legs[1], min(account.cash, account.capital_room), market.min_qty)
         assert not bid.px or not ask.px or bid.px < ask.px, "our own quotes must not meet"
         return bid, ask
+
+    def targets(
+        self, centre: float, width: tuple[float, float], tick: Px, best_bid: Px, best_ask: Px, q: float
+    ) -> tuple[Px, Px]:
+        """Bid and ask wanted, 0 for none, before the debounce. A baseline differs here and nowhere else."""
+        return prices(self._parameters, centre, *width, tick, best_bid, best_ask, q)
 
     def _account(self, quoted: _Quoted, position: PositionReport) -> Account:
         """What the legs may use. Their own working orders will be gone before their successors are placed, so these
