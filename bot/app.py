@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +26,7 @@ from actors.strategy import StrategyActor
 from actors.supervision import ChildSpec
 from actors.timer import TimerActor
 from actors.wiring import FEEDS, PERIODS_NS, ROUTES, Remembering, children
+from bot import interpreter
 from bot import messages as m
 from bot.access import Access
 from bot.caches import Caches
@@ -59,8 +58,6 @@ from bot.venues.polymarket_user import UserFeed
 from bot.venues.settlement_price import SettlementFeed
 from bot.venues.venue_clock import VenueClock
 from bot.venues.websocket import Reader
-
-SWITCH_INTERVAL_S = 0.0001  # the default 5 ms is the tail of every hand-over while a thread parses a backlog
 
 HISTORY_MARGIN_S = 3600  # trades settle late
 ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for the root to speak
@@ -165,9 +162,7 @@ class Bot:
 
     def start(self) -> None:
         """Returns when the root has started; quoting begins when the executor has reconciled."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        gc.collect()
-        gc.freeze()  # what the imports made is never looked at again
+        interpreter.settle()
         self.panic.start()
         self.status.publish(self.clock(), self.wall.utc_ns(self.clock()))
         self.control.start()

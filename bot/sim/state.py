@@ -39,12 +39,12 @@ def save(state: Path, record: dict[str, Any]) -> None:
 
 def wallet_address(private_key: str) -> str:
     """The checksummed address of a key, without the second that eth_account takes to import."""
+    import sha3
     from coincurve import PrivateKey
-    from Crypto.Hash import keccak
 
     public = PrivateKey(bytes.fromhex(private_key.removeprefix("0x"))).public_key.format(compressed=False)[1:]
-    address = keccak.new(digest_bits=256, data=public).hexdigest()[-40:]
-    digest = keccak.new(digest_bits=256, data=address.encode()).hexdigest()
+    address = sha3.keccak_256(public).hexdigest()[-40:]
+    digest = sha3.keccak_256(address.encode()).hexdigest()
     return "0x" + "".join(
         letter.upper() if int(nibble, 16) > 7 else letter for letter, nibble in zip(address, digest, strict=False)
     )
