@@ -14,9 +14,11 @@ from bot.embedded import ask_info
 from bot.errors import SettingsError
 from bot.settings import Settings, load, read_secret
 from bot.state import RunDir
+from bot.venues.cancel_client import CancelClient
 from bot.venues.clob_http import Connection
+from bot.venues.clob_login import Credentials, hmac_headers
 from bot.venues.polymarket_gateway import ClobApi, derive_credentials
-from bot.venues.signing import Credentials, Signer
+from bot.venues.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Access:
     def api(self, utc_s: Callable[[], float] = time.time) -> ClobApi:
         """A client with a connection of its own."""
         return ClobApi(Connection(self.endpoints.rest_url), self.signer, self.credentials, utc=utc_s)
+
+    def canceller(self, utc_s: Callable[[], float] = time.time) -> CancelClient:
+        """What empties the wallet's book, with a connection of its own."""
+        headers = hmac_headers(self.credentials, self.signer.address)
+        return CancelClient(Connection(self.endpoints.rest_url), headers, utc=utc_s)
 
 
 def from_info(info: Mapping[str, Any]) -> Access:

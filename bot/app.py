@@ -38,10 +38,11 @@ from bot.execution.gate import Gate
 from bot.execution.risk import Limits
 from bot.execution.timers import Timers
 from bot.faults import FaultWatch
+from bot.flat import FlatReport
 from bot.history.journal import Journal
 from bot.latency import NAMES, Latency
 from bot.market import Market, Rule
-from bot.panic import OVERDUE_NS, FlatReport, Panic
+from bot.panic import OVERDUE_NS, Panic
 from bot.pnl import Pnl
 from bot.ports import Sender
 from bot.quoting.strategy import Strategy
@@ -150,7 +151,7 @@ class Bot:
             utc_day=utc_day,
         )
         self.panic = Panic(
-            access.api(self.wall.utc),
+            access.canceller(self.wall.utc),
             inflight=self.gate.inflight,
             told=lambda report: self.directory.tell("executor", report),
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 from bot.control import refusal
 from bot.execution.gate import Gate
-from bot.panic import FlatReport, Panic
+from bot.flat import FlatReport
+from bot.panic import Panic
 from bot.state import Latch
 
 LATCH = "latch"

@@ -102,7 +102,7 @@ def cancel_all(
     """Halt a running bot, cancel at the venue directly, verify. 0 verified flat, 5 not. Nothing of ours may keep it from
     the cancel: neither a bot that does not answer, nor a disk that is full."""
     from bot.access import access_of
-    from bot.panic import FlatReport, cancel_all_and_verify
+    from bot.flat import FlatReport, cancel_all_and_verify
 
     run = bot_meant(config, run_dir, venue)
     halted = False
@@ -119,7 +119,7 @@ def cancel_all(
     except (VenueRefused, VenueUnavailable) as error:
         report = FlatReport(False, text=str(error))
     else:
-        report = cancel_all_and_verify(access.api(), symbol=market or "", clock=time.monotonic_ns, sleep=time.sleep)
+        report = cancel_all_and_verify(access.canceller(), symbol=market or "")
     if as_json:
         out(
             {

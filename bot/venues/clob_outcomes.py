@@ -26,6 +26,7 @@ from bot.messages import (
     Source,
 )
 from bot.units import Ns, Qty
+from bot.venues.clob_calls import cancel_lists, parsed, preview
 from bot.venues.clob_http import Reply
 from bot.venues.polymarket_trades import decimal_of
 
@@ -68,14 +69,6 @@ _UNSURE = (
 
 # Reasons not to cancel that say the order is over, or was never there.
 _OVER = ("not found", "already", "matched", "canceled", "cancelled")
-
-
-def parsed(body: bytes) -> Any:
-    """The JSON value of a body. Raises FrameError."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise FrameError(f"not JSON: {error}") from error
 
 
 def reason_of(text: str, status: int = 0) -> Reject:
@@ -137,7 +130,7 @@ def unknown(order: NewOrder, text: str, recv_ns: Ns, duplicated: bool = False) -
 def post_outcomes(orders: Sequence[NewOrder], reply: Reply, recv_ns: Ns) -> list[Message]:
     """One outcome for each order of a POST /order (one) or POST /orders (several), and contradictions after them."""
     try:
-        value = parsed(reply.body)
+        value = parsed(reply.body, orjson.loads)
     except FrameError:
         value = None
     if reply.status == 200:
@@ -146,7 +139,7 @@ def post_outcomes(orders: Sequence[NewOrder], reply: Reply, recv_ns: Ns) -> list
             return _leg(orders[0], legs[0] if len(legs) == 1 else None, recv_ns)
         return _legs(orders, value, recv_ns)
     text = _error_text(value)
-    head = f"HTTP {reply.status}: {text or _preview(reply.body)}"
+    head = f"HTTP {reply.status}: {text or preview(reply.body)}"
     outcomes: list[Message] = []
     for order in orders:
         # A refusal that names one order of several says nothing sure about its siblings.
@@ -236,25 +229,10 @@ def _shares(side: Side, leg: Mapping[str, Any]) -> Qty | None:
         return None  # amounts are often "": the trades will say
 
 
-def cancel_lists(reply: Reply) -> tuple[list[str], dict[str, str]]:
-    """The ids canceled, and not canceled with the reason. Raises FrameError for anything but a good answer."""
-    if reply.status != 200:
-        raise FrameError(f"HTTP {reply.status}: {_preview(reply.body)}")
-    value = parsed(reply.body)
-    if not isinstance(value, Mapping):
-        raise FrameError("the answer is no object")
-    done, left = value.get("canceled"), value.get("not_canceled")
-    done = [] if done is None else done
-    left = {} if left is None else left
-    if "canceled" not in value or not isinstance(done, list) or not isinstance(left, Mapping):
-        raise FrameError(f"the answer lists nothing: {_preview(reply.body)}")
-    return [str(order_id).lower() for order_id in done], {str(key).lower(): str(text) for key, text in left.items()}
-
-
 def cancel_outcomes(cancels: Sequence[CancelOrder], reply: Reply, recv_ns: Ns) -> list[Message]:
     """One outcome for each cancel; what the answer does not mention stays unknown."""
     try:
-        done, left = cancel_lists(reply)
+        done, left = cancel_lists(reply, orjson.loads)
     except FrameError as error:
         return [cancel_unknown(cancel, str(error), recv_ns) for cancel in cancels]
     canceled = set(done)
@@ -294,7 +272,3 @@ def cancel_unknown(cancel: CancelOrder, text: str, recv_ns: Ns) -> OutcomeUnknow
         text=_short(text),
         recv_ns=recv_ns,
     )
-
-
-def _preview(body: bytes) -> str:
-    return ascii(body[:80].decode("latin-1")).strip("'") if body else "empty body"

@@ -1,4 +1,4 @@
-"""EIP-712 digests and signatures of orders and logins, and the HMAC of requests. Pure; knows no socket and no clock.
+"""EIP-712 digests and signatures of orders and logins. Pure; knows no socket and no clock.
 
 A faster twin of the vendor clients' builders: a digest is taken over words of fixed places, most of them packed once.
 The tests hold it equal to them byte for byte. The digest of an order is its id at the venue, known before it is sent.
@@ -6,10 +6,7 @@ The tests hold it equal to them byte for byte. The digest of an order is its id 
 
 from __future__ import annotations
 
-import base64
-import hmac
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import sha3
 from coincurve import PrivateKey
@@ -83,15 +80,6 @@ def checksum_address(address: str) -> str:
 
 
 _SIDE_WORDS = ((Side.BUY, _word(0)), (Side.SELL, _word(1)))
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The API key of the wallet. Its secrets are kept out of repr, so out of logs and tracebacks."""
-
-    api_key: str
-    secret: str = field(repr=False)
-    passphrase: str = field(repr=False)
 
 
 class Signer:
@@ -240,25 +228,3 @@ def _domain_separator(version: str, chain_id: int, exchange: str) -> bytes:
 def batch_body(bodies: Sequence[bytes]) -> bytes:
     """Several order bodies as one POST /orders."""
     return b"[" + b",".join(bodies) + b"]"
-
-
-def hmac_signature(secret: bytes, utc_s: int, method: str, path: str, body: bytes = b"") -> str:
-    """L2 signature; `secret` already decoded, `path` without its query, `body` the exact bytes that are sent."""
-    message = f"{utc_s}{method}{path}".encode() + body.replace(b"'", b'"')
-    return base64.urlsafe_b64encode(hmac.digest(secret, message, "sha256")).decode()
-
-
-def hmac_headers(credentials: Credentials, address: str) -> Callable[[str, str, bytes, int], dict[str, str]]:
-    """L2 headers as a function of (method, path, body, utc_s); the secret is decoded once."""
-    secret = base64.urlsafe_b64decode(credentials.secret)
-
-    def headers(method: str, path: str, body: bytes, utc_s: int) -> dict[str, str]:
-        return {
-            "POLY_ADDRESS": address,
-            "POLY_SIGNATURE": hmac_signature(secret, utc_s, method, path.partition("?")[0], body),
-            "POLY_TIMESTAMP": str(utc_s),
-            "POLY_API_KEY": credentials.api_key,
-            "POLY_PASSPHRASE": credentials.passphrase,
-        }
-
-    return headers

@@ -16,9 +16,9 @@ from bot import app
 from bot.app import Bot, day_of, history_ns
 from bot.errors import SettingsError
 from bot.execution.gate import Gate
+from bot.flat import FlatReport
 from bot.market import Market, Rule
 from bot.messages import BotState, MarketDropped, MarketListed, Message, PositionReport
-from bot.panic import FlatReport
 from bot.state import write_json
 from bot.units import NS_PER_S, USD_ONE
 

@@ -9,8 +9,8 @@ import pytest
 
 from bot import state
 from bot.desk import LATCH, OperatorDesk
+from bot.errors import VenueUnavailable
 from bot.execution.gate import Gate
-from bot.messages import CancelOrder, MassCancel, MassCancelReport, Message, OpenOrders
 from bot.panic import Panic
 from bot.state import Latch
 
@@ -24,15 +24,16 @@ class Venue:
         self.known = True
         self.cancels = 0
 
-    def cancel_all(self, request: MassCancel) -> MassCancelReport:
+    def cancel_all(self, symbol: str) -> tuple[list[str], dict[str, str]]:
         self.cancels += 1
-        return MassCancelReport(symbol="", known=self.known)
+        if not self.known:
+            raise VenueUnavailable("nobody answers")
+        return [], {}
 
-    def cancel_orders(self, cancels: list[CancelOrder]) -> list[Message]:
+    def cancel(self, order_ids: list[str]) -> None: ...
+
+    def resting(self, symbol: str) -> list[str]:
         return []
-
-    def open_orders(self, asked_ns: int) -> OpenOrders:
-        return OpenOrders(orders=() if self.known else None, asked_ns=asked_ns, recv_ns=asked_ns)
 
     def warm(self) -> None: ...
 
@@ -42,7 +43,7 @@ class Rig:
         self.venue = Venue()
         self.gate = Gate()
         self.latch = Latch(directory)
-        self.panic = Panic(self.venue)  # type: ignore[arg-type]
+        self.panic = Panic(self.venue)
         self.panic.start()
         self.desk = OperatorDesk(
             gate=self.gate, panic=self.panic, latch=self.latch, record=lambda: {"state": "quoting"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot import access, operate, panic, state
+from bot import access, flat, operate, state
 from bot.errors import BotError, VenueUnavailable
-from bot.panic import FlatReport
+from bot.flat import FlatReport
 from bot.state import Latch, RunDir, WalletLock, wallet_dir, write_json
 
 ADDRESS = "0x" + "ab" * 20
@@ -20,7 +20,7 @@ ADDRESS = "0x" + "ab" * 20
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(access, "access_of", lambda **_: SimpleNamespace(api=lambda: None))
+    monkeypatch.setattr(access, "access_of", lambda **_: SimpleNamespace(canceller=lambda: None))
     return tmp_path
 
 
@@ -28,11 +28,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cancels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
 
-    def flat(api: Any, *, symbol: str, **_: Any) -> FlatReport:
+    def emptied(port: Any, *, symbol: str) -> FlatReport:
         made.append(symbol)
         return FlatReport(True, open_orders=0)
 
-    monkeypatch.setattr(panic, "cancel_all_and_verify", flat)
+    monkeypatch.setattr(flat, "cancel_all_and_verify", emptied)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.errors import FrameError, VenueUnavailable
+from bot.errors import FrameError
 from bot.messages import (
     BalanceRequest,
     CancelOrder,
@@ -28,8 +28,9 @@ from bot.messages import (
     TradesRequest,
 )
 from bot.venues.clob_http import Reply, RequestFailed
+from bot.venues.clob_login import Credentials
 from bot.venues.polymarket_gateway import ClobApi, found_status
-from bot.venues.signing import Credentials, Signer
+from bot.venues.signing import Signer
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -207,7 +208,7 @@ def test_a_429_is_a_refusal_whatever_its_body() -> None:
     reply = Reply(429, {"retry-after": "3", "poly-ratelimit-remaining": "0", "server": "x"}, b"<html>slow down</html>")
     client, _ = api(reply)
     assert summary(client.post_orders([order()])[0]) == rejected(Reject.RATE)
-    assert client.rate == {"retry-after": "3", "poly-ratelimit-remaining": "0"}
+    assert client.calls.rate == {"retry-after": "3", "poly-ratelimit-remaining": "0"}
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
@@ -570,14 +571,6 @@ def test_a_beat_without_good_answer_is_not_accepted(answer: Answer, ambiguous: b
     client, http = api(answer)
     result = client.heartbeat("h1")
     assert (result.accepted, result.ambiguous, len(http.asked)) == (False, ambiguous, 1)
-
-
-def test_server_time_is_a_bare_number() -> None:
-    assert api(raw(200, b"1795338000"))[0].server_time() == 1795338000.0
-    with pytest.raises(VenueUnavailable):
-        api(raw(500, b""))[0].server_time()
-    with pytest.raises(FrameError):
-        api(raw(200, b"soon"))[0].server_time()
 
 
 def test_warming_asks_only_when_idle_and_survives_failure() -> None:

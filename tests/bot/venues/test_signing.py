@@ -23,15 +23,8 @@ from py_order_utils.signer import Signer as StockSignerV1
 
 from bot.messages import NewOrder, Side
 from bot.units import TICKS
-from bot.venues.signing import (
-    TOKENS_KEPT,
-    Credentials,
-    Signer,
-    batch_body,
-    checksum_address,
-    hmac_headers,
-    hmac_signature,
-)
+from bot.venues.clob_login import Credentials, hmac_headers, hmac_signature
+from bot.venues.signing import TOKENS_KEPT, Signer, batch_body, checksum_address
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
