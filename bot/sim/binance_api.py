@@ -6,15 +6,18 @@ Follows bookTicker (no event time), trade, aggTrade, depth in both speeds, and k
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from bot.sim import binance_frames as frames
 from bot.sim.binance_depth import DepthFeed
+from bot.sim.binance_intervals import INTERVALS, ends, opened, shift_of
 from bot.sim.binance_rest import (
     BAD_INTERVAL,
     BAD_SYMBOL,
+    ILLEGAL,
     MANDATORY,
     Meter,
     Wrong,
@@ -29,22 +32,6 @@ from bot.sim.prices import PRICE_STEP_E8, BinanceQuote, BinanceTrade
 from bot.sim.venue import Venue, wall_ms
 
 RULES = Rules(ping_s=20.0, pong_s=60.0, frames_per_s=5)
-INTERVALS_S = {
-    "1s": 1,
-    "1m": 60,
-    "3m": 180,
-    "5m": 300,
-    "15m": 900,
-    "30m": 1_800,
-    "1h": 3_600,
-    "2h": 7_200,
-    "4h": 14_400,
-    "6h": 21_600,
-    "8h": 28_800,
-    "12h": 43_200,
-    "1d": 86_400,
-    "3d": 259_200,
-}
 SLOW_KLINES_S = 2
 KLINES_MAX, DEPTH_MAX = 1000, 5000
 LOOK_MS = 100
@@ -139,18 +126,17 @@ class BinanceApi:
             symbol, _, interval = stream.partition("@kline_")
             if interval == "1s":
                 self._kline(stream, symbol.upper(), interval, (second - 1) * 1000, now_ms)
-            elif interval in INTERVALS_S and second % SLOW_KLINES_S == 0:
-                length = INTERVALS_S[interval]
-                self._kline(stream, symbol.upper(), interval, (second - 1) // length * length * 1000, now_ms)
+            elif interval in INTERVALS and second % SLOW_KLINES_S == 0:
+                self._kline(stream, symbol.upper(), interval, opened(interval, (second - 1) * 1000), now_ms)
 
     def _kline(self, stream: str, symbol: str, interval: str, open_ms: int, now_ms: int) -> None:
         assert self._venue.world is not None
         if symbol not in self._symbols:
             return
-        rows = self._venue.world.klines(symbol, interval, open_ms, open_ms, 1)
+        rows = self._venue.world.klines(symbol, partial(opened, interval), open_ms, open_ms, 1)
         if rows:
-            length_s = INTERVALS_S[interval]
-            self._streams.send(stream, lambda unit: frames.kline(symbol, interval, length_s, rows[0], now_ms, unit))
+            end_ms = ends(interval, open_ms)
+            self._streams.send(stream, lambda unit: frames.kline(symbol, interval, end_ms, rows[0], now_ms, unit))
 
     # -- REST -----------------------------------------------------------------------------------------------------------
 
@@ -164,13 +150,18 @@ class BinanceApi:
         symbol, interval = symbol_of(request, self._symbols), request.query.get("interval", "")
         if not interval:
             raise Wrong(MANDATORY, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
-        if interval not in INTERVALS_S:
+        if interval not in INTERVALS:
             raise Wrong(BAD_INTERVAL, "Invalid interval.")
         limit = min(max(whole(request, "limit", 500), 1), KLINES_MAX)
-        start_ms, end_ms = instant_ms(request, "startTime"), instant_ms(request, "endTime")
+        start_ms, end_ms, shift_ms = (
+            instant_ms(request, "startTime"),
+            instant_ms(request, "endTime"),
+            _shift_ms(request),
+        )
         assert self._venue.world is not None
-        rows = self._venue.world.klines(symbol, interval, start_ms, end_ms, limit)
-        return [frames.kline_row(row, INTERVALS_S[interval], unit_of(request)) for row in rows]
+        rows = self._venue.world.klines(symbol, lambda ms: opened(interval, ms, shift_ms), start_ms, end_ms, limit)
+        unit = unit_of(request)
+        return [frames.kline_row(row, ends(interval, row[0], shift_ms), unit) for row in rows]
 
     async def depth(self, request: web.Request) -> Any:
         symbol = symbol_of(request, self._symbols)
@@ -215,6 +206,16 @@ class BinanceApi:
             "exchangeFilters": [],
             "symbols": [_about(symbol) for symbol in sorted(wanted)],
         }
+
+
+def _shift_ms(request: web.Request) -> int:
+    """Raises Wrong."""
+    try:
+        return shift_of(request.query.get("timeZone", "0"))
+    except ValueError:
+        raise Wrong(
+            ILLEGAL, "Illegal characters found in parameter 'timeZone'; legal range is '-12:00 to +14:00'."
+        ) from None
 
 
 def _limit(kind: str, interval: str, count: int, most: int) -> dict[str, Any]:

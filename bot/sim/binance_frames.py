@@ -132,18 +132,15 @@ def price(value: float) -> str:
     return f"{value:.8f}"
 
 
-def kline(symbol: str, interval: str, length_s: int, row: Candle, now_ms: int, unit: int) -> dict[str, Any]:
+def kline(symbol: str, interval: str, end_ms: int, row: Candle, now_ms: int, unit: int) -> dict[str, Any]:
     open_ms, opened, high, low, close = row
-    close_ms = open_ms + length_s * 1000 - 1
-    end = close_ms if unit == 1 else (close_ms + 1) * unit - 1
-    body = {"t": open_ms * unit, "T": end, "s": symbol, "i": interval, "f": 1, "L": 1}
+    body = {"t": open_ms * unit, "T": end_ms * unit - 1, "s": symbol, "i": interval, "f": 1, "L": 1}
     prices = {"o": price(opened), "c": price(close), "h": price(high), "l": price(low)}
-    volumes = {"v": "1.0", "n": 1, "x": now_ms > close_ms, "q": price(close), "V": "0.5", "Q": "0.5", "B": "0"}
+    volumes = {"v": "1.0", "n": 1, "x": now_ms >= end_ms, "q": price(close), "V": "0.5", "Q": "0.5", "B": "0"}
     return {"e": "kline", "E": now_ms * unit, "s": symbol, "k": {**body, **prices, **volumes}}
 
 
-def kline_row(row: Candle, length_s: int, unit: int = 1) -> list[Any]:
+def kline_row(row: Candle, end_ms: int, unit: int = 1) -> list[Any]:
     open_ms, *prices = row
     texts = (price(value) for value in prices)
-    end = (open_ms + length_s * 1000) * unit - 1
-    return [open_ms * unit, *texts, "1.0", end, price(row[4]), 1, "0.5", price(row[4] / 2), "0"]
+    return [open_ms * unit, *texts, "1.0", end_ms * unit - 1, price(row[4]), 1, "0.5", price(row[4] / 2), "0"]

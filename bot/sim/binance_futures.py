@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from bot.sim import binance_frames as frames
-from bot.sim.binance_api import INTERVALS_S
 from bot.sim.binance_depth import DepthFeed, Pending
+from bot.sim.binance_intervals import INTERVALS, ends, opened
 from bot.sim.binance_rest import BAD_INTERVAL, Meter, Wrong, depth_weight, instant_ms, symbol_of, whole
 from bot.sim.binance_streams import Rules, Streams
 from bot.sim.prices import PRICE_STEP_E8, BinanceQuote, BinanceTrade
@@ -156,15 +157,14 @@ class FuturesApi:
     def _send_kline(self, stream: str, now_ms: int) -> None:
         symbol, _, interval = stream.partition("@kline_")
         symbol = symbol.upper()
-        if symbol not in self._symbols or interval not in INTERVALS_S or interval == "1s":
+        if symbol not in self._symbols or interval not in INTERVALS or interval == "1s":
             return
         assert self._venue.world is not None
-        length_s = INTERVALS_S[interval]
-        open_ms = now_ms // 1000 // length_s * length_s * 1000
-        rows = self._venue.world.klines(symbol, interval, open_ms, open_ms, 1)
+        open_ms = opened(interval, now_ms)
+        rows = self._venue.world.klines(symbol, partial(opened, interval), open_ms, open_ms, 1)
         if rows:
-            row = _dearer(rows[0])
-            self._streams.send(stream, lambda _: frames.kline(symbol, interval, length_s, row, now_ms, 1), MARKET)
+            row, end_ms = _dearer(rows[0]), ends(interval, open_ms)
+            self._streams.send(stream, lambda _: frames.kline(symbol, interval, end_ms, row, now_ms, 1), MARKET)
 
     # -- REST -----------------------------------------------------------------------------------------------------------
 
@@ -176,13 +176,13 @@ class FuturesApi:
 
     async def klines(self, request: web.Request) -> Any:
         symbol, interval = symbol_of(request, self._symbols), request.query.get("interval", "")
-        if interval not in INTERVALS_S or interval == "1s":
+        if interval not in INTERVALS or interval == "1s":
             raise Wrong(BAD_INTERVAL, "Invalid interval.")
         limit = min(max(whole(request, "limit", 500), 1), 1500)
         start_ms, end_ms = instant_ms(request, "startTime"), instant_ms(request, "endTime")
         assert self._venue.world is not None
-        rows = self._venue.world.klines(symbol, interval, start_ms, end_ms, limit)
-        return [frames.kline_row(_dearer(row), INTERVALS_S[interval]) for row in rows]
+        rows = self._venue.world.klines(symbol, partial(opened, interval), start_ms, end_ms, limit)
+        return [frames.kline_row(_dearer(row), ends(interval, row[0])) for row in rows]
 
     async def depth(self, request: web.Request) -> Any:
         symbol, now_ms = symbol_of(request, self._symbols), wall_ms()

@@ -40,8 +40,18 @@ class BinanceClient(StreamClient):
         self.microseconds = microseconds
         self.group = group
         self.streams: set[str] = set()
-        self.limit = FrameLimit(rules.frames_per_s)
         self.born = time.monotonic()
+        self._limit = FrameLimit(rules.frames_per_s)
+
+    def control(self) -> None:
+        self.counted()
+
+    def counted(self) -> bool:
+        """Whether this frame, a ping or a pong too, is within what a client may send in a second; else it is the last one."""
+        if not self._limit.exceeded(time.monotonic()):
+            return True
+        self.close(1008, "Too many requests")
+        return False
 
 
 class Streams:
@@ -96,8 +106,7 @@ class Streams:
     # -- commands -------------------------------------------------------------------------------------------------------
 
     def _heard(self, client: BinanceClient, text: str) -> None:
-        if client.limit.exceeded(time.monotonic()):
-            client.close(1008, "Too many requests")
+        if not client.counted():
             return
         try:
             message = orjson.loads(text)

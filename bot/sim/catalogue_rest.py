@@ -23,11 +23,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "P02": Entry(
         title="5xx, 502 HTML, or one error for a whole batch",
-        wire='502 with HTML; 500 {"error": "could not insert order"}, for a batch one error and no legs; 503 with no body',
+        wire="502 with HTML; 500 with an error of one `text`, for a batch one error and no legs; 503 with no body",
         where="rest",
         match=POSTS,
         kinds=("html", "text", "empty"),
-        extras={"effect": True},
+        extras={"effect": True, "text": "could not insert order"},
         note="`effect` false: the request came to nothing",
     ),
     "P03": Entry(
@@ -45,10 +45,10 @@ ENTRIES: dict[str, Entry] = {
     ),
     "P05": Entry(
         title="200 that says no",
-        wire="200 success false, errorMsg, empty orderID and status; no effect",
+        wire="200 success false, errorMsg, empty orderID and status; with another status an error of that text; no effect",
         where="rest",
         match=POSTS,
-        extras={"text": "invalid expiration"},
+        extras={"text": "invalid expiration", "status": 200},
     ),
     "P06": Entry(
         title="200 that says nothing",
@@ -96,13 +96,15 @@ ENTRIES: dict[str, Entry] = {
     ),
     "P13": Entry(
         title="429",
-        wire="429 with Retry-After; signer: with Poly-RateLimit headers that say 0 left; edge: without them, error code: 1015",
+        wire="429 with Retry-After; signer: with Poly-RateLimit headers that say 0 left; edge: without them, error code: 1015; "
+        "reference: Binance's 429 (or 418, a ban) with its code -1003",
         where="rest",
         match=f"{POSTS}|{DELETES}",
+        matches={"reference": "GET /binance/api/*|GET /binance-futures/fapi/*"},
         duration_s=2.0,
-        kinds=("signer", "edge"),
-        extras={"retry_after_s": 1},
-        note="Binance has its own rows",
+        kinds=("signer", "edge", "reference"),
+        extras={"retry_after_s": 1, "status": 429},
+        note="of `reference` also new streams, with `match` GET /binance/stream",
     ),
     "P14": Entry(
         title="Throttled by delay",

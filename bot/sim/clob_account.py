@@ -11,9 +11,8 @@ from aiohttp import web
 from bot.sim import records as rec
 from bot.sim import verify
 from bot.sim.accounts import CLOSED_ONLY, Account, Beats, Caller
-from bot.sim.clob_public import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY
 from bot.sim.http import LOGGED, Refusal, answer, number, page, refused
-from bot.sim.render import order_row, trade_row
+from bot.sim.render import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY, order_row, trade_row
 from bot.sim.venue import Venue, wall_ms
 
 PAGE = 500
@@ -175,6 +174,8 @@ class AccountRoutes:
         funder = caller.account.funders.get(signature_type)
         token = "" if kind == "COLLATERAL" else request.query.get("token_id", "")
         balance = self._balance(funder, token) if funder is not None else 0
+        if self._quirks.single_allowance:
+            return answer({"balance": str(balance), "allowance": UNLIMITED})
         contracts = dict.fromkeys(verify.EXCHANGES.values())
         return answer({"balance": str(balance), "allowances": dict.fromkeys(contracts, UNLIMITED)})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import orjson
@@ -11,15 +10,13 @@ from aiohttp import web
 
 from bot.sim import records as rec
 from bot.sim.http import Refusal, answer, page, wanted
-from bot.sim.render import Books
+from bot.sim.render import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY, Books, iso, market_row, plain
 from bot.sim.venue import Venue, wall_ms
-from bot.units import PX_ONE, Px, Qty, px_text, shares
+from bot.units import PX_ONE, px_text, shares
 
 BOOKS_MAX = 500
 NO_BOOK = "No orderbook exists for the requested token id"
 SCALE = 10_000
-REWARDS_MIN_QTY: Qty = 50_000_000
-REWARDS_MAX_SPREAD_PX: Px = 450
 Shown: TypeAlias = Callable[[rec.SimMarket], dict[str, Any]]
 
 
@@ -146,8 +143,10 @@ class PublicRoutes:
         return answer({"price": price, "side": side})
 
     def _by_token(self, token: str) -> rec.SimMarket:
-        market = self._venue.exchange.by_token.get(token)
-        if market is None:
+        return self._known(self._venue.exchange.by_token.get(token))
+
+    def _known(self, market: rec.SimMarket | None) -> rec.SimMarket:
+        if market is None or not self._venue.ready(market):
             raise Refusal("market not found", 404)
         return market
 
@@ -163,10 +162,7 @@ class PublicRoutes:
         return answer({"base_fee": 1000 if market.fee_rate else 0})
 
     def _by_condition(self, request: web.Request) -> rec.SimMarket:
-        market = self._venue.exchange.markets.get(request.match_info["condition_id"])
-        if market is None:
-            raise Refusal("market not found", 404)
-        return market
+        return self._known(self._venue.exchange.markets.get(request.match_info["condition_id"]))
 
     def listing(self, shown: Shown) -> Callable[[web.Request], Awaitable[web.Response]]:
         """A handler that pages through every market in one of its forms."""
@@ -186,43 +182,7 @@ class PublicRoutes:
         return {name: row[name] for name in names}
 
     def _long(self, market: rec.SimMarket) -> dict[str, Any]:
-        return {
-            "condition_id": market.condition_id,
-            "question_id": "0x" + market.condition_id[2:][::-1],
-            "question": market.question,
-            "market_slug": market.slug,
-            "tokens": [
-                self._long_token(market, market.up_token, "Up"),
-                self._long_token(market, market.down_token, "Down"),
-            ],
-            "minimum_order_size": shares(market.min_qty),
-            "minimum_tick_size": market.tick / SCALE,
-            "accepting_orders": market.accepting,
-            "enable_order_book": True,
-            "active": True,
-            "closed": market.closed,
-            "archived": False,
-            "seconds_delay": 0,
-            "neg_risk": False,
-            "end_date_iso": iso(market.end_ms),
-            "maker_base_fee": 0,
-            "taker_base_fee": 1000,
-            "rewards": {
-                "rates": None,
-                "min_size": shares(REWARDS_MIN_QTY),
-                "max_spread": REWARDS_MAX_SPREAD_PX / 100,
-            },
-        }
-
-    def _long_token(self, market: rec.SimMarket, token: str, outcome: str) -> dict[str, Any]:
-        mid = 0.5 if market.outcome else sum(self._best(token)) / 2 / SCALE
-        winner = market.outcome == outcome.lower()
-        return {
-            "token_id": token,
-            "outcome": outcome,
-            "price": float(winner) if market.outcome else mid,
-            "winner": winner,
-        }
+        return market_row(market, self._books)
 
     async def clob_market(self, request: web.Request) -> web.Response:
         market = self._by_condition(request)
@@ -230,7 +190,7 @@ class PublicRoutes:
             {
                 "c": market.condition_id,
                 "t": [{"t": market.up_token, "o": "Up"}, {"t": market.down_token, "o": "Down"}],
-                "mos": shares(market.min_qty),
+                "mos": plain(shares(market.min_qty)),
                 "mts": market.tick / SCALE,
                 "mbf": 1000,
                 "tbf": 1000,
@@ -244,22 +204,13 @@ class PublicRoutes:
                 "sd": 0,
                 "oas": 0,
                 "fd": {"r": market.fee_rate, "e": 1, "to": True},
-                "r": {"mi": shares(REWARDS_MIN_QTY), "ma": REWARDS_MAX_SPREAD_PX / 100, "e": True, "moas": 0},
+                "r": {"mi": plain(shares(REWARDS_MIN_QTY)), "ma": REWARDS_MAX_SPREAD_PX / 100, "e": True, "moas": 0},
                 "v": "v2" if market.version == 3 else "v1",
             }
         )
 
     async def market_by_token(self, request: web.Request) -> web.Response:
+        """Which of the two comes first says nothing: of every other market it is Down."""
         market = self._by_token(request.match_info["token"])
-        return answer(
-            {
-                "condition_id": market.condition_id,
-                "primary_token_id": market.up_token,
-                "secondary_token_id": market.down_token,
-            }
-        )
-
-
-def iso(ms: int) -> str:
-    """UTC time to the second, as metadata writes it."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        pair = [market.up_token, market.down_token][:: -1 if market.number % 2 else 1]
+        return answer({"condition_id": market.condition_id, "primary_token_id": pair[0], "secondary_token_id": pair[1]})

@@ -23,6 +23,7 @@ from bot.sim import records as rec
 from bot.sim import verify
 from bot.sim.accounts import BANNED, CLOSED_ONLY, Caller
 from bot.sim.clob_account import authenticated
+from bot.sim.exchange import NOT_READY
 from bot.sim.http import Refusal, answer, refused
 from bot.sim.rates import CANCELS, ORDERS
 from bot.sim.render import amount_text
@@ -162,10 +163,14 @@ class OrderRoutes:
             raise Refusal(BAD_SIGNATURE)
         if order.signatureType == 0 and maker != signer:
             raise Refusal(BAD_SIGNATURE)
+        if self._venue.quirks.deposit_wallets_only and not nested:
+            raise Refusal(NOT_FUNDER)
         if not self._venue.accounts.register_funder(account, order.signatureType, maker):
             raise Refusal(NOT_SIGNER if nested else NOT_FUNDER)
         if int(order.nonce):
             raise Refusal("invalid nonce")
+        if market is not None and not self._venue.ready(market):
+            raise Refusal(NOT_READY)
         px, qty = _price_and_size(posted, order_id, market)
         return rec.Submit(
             order_id=order_id,

@@ -238,7 +238,8 @@ class MarketStream:
         for token in (market.up_token, market.down_token):
             hearing = [client for client in listeners if token in client.assets]
             if hearing:
-                self._send(orjson.dumps(self._books.event(token)), hearing)
+                bare = self._venue.quirks.bare_books
+                self._send(orjson.dumps(self._books.bare_event(token) if bare else self._books.event(token)), hearing)
 
     def _send_best(self, market: rec.SimMarket, listeners: list[MarketClient]) -> None:
         custom = [client for client in listeners if client.custom]

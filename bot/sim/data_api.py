@@ -9,9 +9,8 @@ from aiohttp import web
 
 from bot.messages import Side
 from bot.sim import records as rec
-from bot.sim.clob_public import iso
 from bot.sim.http import answer, number, refused
-from bot.sim.render import Books
+from bot.sim.render import Books, iso
 from bot.sim.tape import Tape
 from bot.sim.venue import Venue, wall_ms
 from bot.units import PX_ONE, Qty, shares
@@ -59,9 +58,9 @@ class DataRoutes:
         sizes: dict[str, Qty] = dict(exchange.account(user).tokens)
         held: dict[str, Held] = {}
         for trade in exchange.trades_of(user):
-            if trade.status == "FAILED" or exchange.markets[trade.condition_id].outcome:
-                continue
-            for token, side, px, qty in _legs(trade, user):
+            for token, side, px, qty in _legs(trade, user) if trade.status != "FAILED" else ():
+                if token not in sizes:
+                    continue  # redeemed
                 if trade.match_ms > until_ms:
                     sizes[token] = sizes.get(token, 0) - (qty if side is Side.BUY else -qty)
                     continue
@@ -103,9 +102,8 @@ class DataRoutes:
         return _enveloped([_position_v2(row) for row in rows])
 
     def _position(self, user: str, market: rec.SimMarket, token: str, one: Held) -> dict[str, Any]:
-        bid, ask = self._books.best(token)
-        price = ((bid or 0) + (PX_ONE if ask is None else ask)) / 2 / PX_ONE
         up = token == market.up_token
+        price = float((market.outcome == "up") is up) if market.outcome else self._books.mid(token)
         paid, worth = one.size * one.average, one.size * price
         other = self._venue.exchange.account(user).tokens.get(market.down_token if up else market.up_token, 0)
         return {
@@ -122,8 +120,8 @@ class DataRoutes:
             "realizedPnl": one.realized,
             "percentRealizedPnl": 100 * one.realized / one.cost if one.cost else 0.0,
             "curPrice": price,
-            "redeemable": False,
-            "mergeable": other > 0,
+            "redeemable": bool(market.outcome),
+            "mergeable": other > 0 and not market.outcome,
             "title": market.question,
             "slug": market.slug,
             "icon": "",
@@ -184,7 +182,7 @@ def _position_v2(row: dict[str, Any]) -> dict[str, Any]:
         "total_pnl": row["cashPnl"] + row["realizedPnl"],
         "percent_pnl": row["percentPnl"],
         "percent_realized_pnl": row["percentRealizedPnl"],
-        "status": "OPEN",
+        "status": "REDEEMABLE" if row["redeemable"] else "OPEN",
         "redeemable": row["redeemable"],
         "mergeable": row["mergeable"],
         "negative_risk": False,

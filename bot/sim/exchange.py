@@ -32,6 +32,7 @@ from bot.sim.records import (
     Order,
     OrderEvent,
     Printed,
+    Redeemed,
     Resolved,
     SimMarket,
     Submit,
@@ -54,6 +55,7 @@ __all__ = [
     "Order",
     "OrderEvent",
     "Printed",
+    "Redeemed",
     "Resolved",
     "SimMarket",
     "Submit",
@@ -73,6 +75,7 @@ NO_BALANCE = "CANCELED_NOT_ENOUGH_BALANCE"
 EXPIRED = "CANCELED_EXPIRED_ORDER"
 RESOLVED = "CANCELED_MARKET_RESOLVED"
 STEPS = (MATCHED, "RETRYING", "MINED", "CONFIRMED", "FAILED")  # of a settlement, by rank
+REDEEM = "redeem"
 GTD_LEAD_S = 60  # the engine expires GTD orders this early
 MARKETABLE_BUY_MIN: Usd = USD_ONE
 
@@ -88,6 +91,7 @@ class Exchange:
         self.accounts = self.money.accounts
         self.mined_ms = mined_ms
         self.confirmed_ms = confirmed_ms
+        self.redeem_ms = 0  # from a resolution until its winners are paid
         # Replaced where settlement is to go wrong: the steps of a trade as (ms after the match, status), () for the usual;
         # and whether a taker's fee is kept back in shares.
         self.settlement: Callable[[Trade], tuple[tuple[int, str], ...]] = lambda trade: ()
@@ -345,11 +349,14 @@ class Exchange:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def step(self, now_ms: int) -> None:
-        """Everything that fell due: held takers, GTD expiry, settlement steps."""
+        """Everything that fell due: held takers, GTD expiry, settlement steps, redemptions."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, what, name = heapq.heappop(self._due)
             if what in STEPS:
                 self._settle(name, what, due_ms)
+                continue
+            if what == REDEEM:
+                self._redeem(name, due_ms)
                 continue
             order = self._orders.get(name)
             if order is None or not order.open:
@@ -383,7 +390,7 @@ class Exchange:
         self._events.append(Closed(condition_id=condition_id, ts_ms=now_ms))
 
     def resolve(self, condition_id: str, outcome: str, now_ms: int, told: bool = True) -> None:
-        """Cancel what rests, pay the winners, forget the positions. Untold: neither owners nor followers hear of it."""
+        """Cancel what rests; the winners are paid at once or later. Untold: neither owners nor followers hear of it."""
         market = self.markets[condition_id]
         before = len(self._events)
         assert outcome in ("up", "down")
@@ -393,11 +400,21 @@ class Exchange:
         for account in self.accounts.values():
             for order in [o for o in account.orders.values() if o.condition_id == condition_id]:
                 self._end(order, RESOLVED, now_ms)
-        self.money.pay_out(market, market.up_token if outcome == "up" else market.down_token)
         market.outcome = outcome
-        self._events.append(Resolved(condition_id=condition_id, outcome=outcome, ts_ms=now_ms))
+        holders = self.money.holders(market)
+        self._events.append(Resolved(condition_id=condition_id, outcome=outcome, holders=holders, ts_ms=now_ms))
         if not told:
             self._forget(before, (OrderEvent, Resolved))
+        if self.redeem_ms:
+            self._schedule(now_ms + self.redeem_ms, REDEEM, condition_id)
+        else:
+            self._redeem(condition_id, now_ms)
+
+    def _redeem(self, condition_id: str, now_ms: int) -> None:
+        """Pay the winners, forget the positions."""
+        market = self.markets[condition_id]
+        paid = self.money.pay_out(market, market.up_token if market.outcome == "up" else market.down_token)
+        self._events.append(Redeemed(condition_id=condition_id, paid=paid, ts_ms=now_ms))
 
     def fail(self, trade_id: str, now_ms: int) -> bool:
         """Revert a trade that is not yet confirmed, as a failed settlement does. False: too late, or unknown.

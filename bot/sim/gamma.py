@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, TypeAlias
@@ -19,9 +20,8 @@ from aiohttp import web
 
 from bot.market import Rule
 from bot.sim import records as rec
-from bot.sim.clob_public import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY, iso
 from bot.sim.http import answer, number, refused
-from bot.sim.render import Books
+from bot.sim.render import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY, Books, iso, plain
 from bot.sim.venue import Venue, wall_ms
 from bot.units import PX_ONE, shares
 
@@ -30,6 +30,7 @@ KEYSET_MAX = 100
 STALE_SERIES, STALE_LENGTH_MS = "btc-updown-5m", 300_000
 STALE_FROM_MS = 1_770_854_400_000  # 2026-02-12, when the first five-minute windows came
 Shown: TypeAlias = Callable[[rec.SimMarket], dict[str, Any]]
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class GammaRoutes:
@@ -39,18 +40,35 @@ class GammaRoutes:
         self._venue = venue
         self._books: Books = venue.books
         self._stale = stale_windows(venue.quirks.stale_events)
+        self._answers: dict[str, tuple[float, Any]] = {}  # by question: when it was answered, and the answer's body
 
     def routes(self, gamma: str) -> list[web.RouteDef]:
-        return [
-            web.get(gamma + "/events/slug/{slug}", self.event),
-            web.get(gamma + "/markets/slug/{slug}", self.market),
-            web.get(gamma + "/events", self.events),
-            web.get(gamma + "/events/keyset", self.events_keyset),
-            web.get(gamma + "/markets", self.markets),
-            web.get(gamma + "/markets/keyset", self.markets_keyset),
-            web.get(gamma + "/events/{id:[0-9]+}", self.event),
-            web.get(gamma + "/markets/{id:[0-9]+}", self.market),
-        ]
+        handlers: dict[str, Handler] = {
+            "/events/slug/{slug}": self.event,
+            "/markets/slug/{slug}": self.market,
+            "/events": self.events,
+            "/events/keyset": self.events_keyset,
+            "/markets": self.markets,
+            "/markets/keyset": self.markets_keyset,
+            "/events/{id:[0-9]+}": self.event,
+            "/markets/{id:[0-9]+}": self.market,
+        }
+        return [web.get(gamma + path, self._cached(handler)) for path, handler in handlers.items()]
+
+    def _cached(self, handler: Handler) -> Handler:
+        """What the edge has and is not too old, it answers by itself."""
+
+        async def route(request: web.Request) -> web.Response:
+            now_s = time.monotonic()
+            kept = self._answers.get(request.path_qs)
+            if kept is not None and now_s - kept[0] < self._venue.quirks.cached_s:
+                return web.Response(body=kept[1], content_type="application/json")
+            response = await handler(request)
+            if response.status == 200 and self._venue.quirks.cached_s:
+                self._answers[request.path_qs] = (now_s, response.body)
+            return response
+
+        return route
 
     @property
     def _all(self) -> Iterable[rec.SimMarket]:
@@ -170,7 +188,7 @@ class GammaRoutes:
             "enableOrderBook": True,
             "negRisk": False,
             "orderPriceMinTickSize": market.tick / PX_ONE,
-            "orderMinSize": _plain(shares(market.min_qty)),
+            "orderMinSize": plain(shares(market.min_qty)),
             "eventStartTime": iso(market.start_ms),
             "endDate": iso(market.end_ms),
             "startDate": iso(market.listed_ms),
@@ -194,7 +212,7 @@ class GammaRoutes:
             }
             if twap
             else None,
-            "rewardsMinSize": _plain(shares(REWARDS_MIN_QTY)),
+            "rewardsMinSize": plain(shares(REWARDS_MIN_QTY)),
             "rewardsMaxSpread": REWARDS_MAX_SPREAD_PX / 100,
             "restricted": True,
         }
@@ -205,8 +223,7 @@ class GammaRoutes:
         elif market.outcome:
             up = 1.0 if market.outcome == "up" else 0.0
         else:
-            bid, ask = self._books.best(market.up_token)
-            up = ((bid or 0) + (PX_ONE if ask is None else ask)) / 2 / PX_ONE
+            up = self._books.mid(market.up_token)
         return orjson.dumps([f"{up:.5g}", f"{1 - up:.5g}"]).decode()
 
 
@@ -235,11 +252,6 @@ def stale_windows(count: int) -> list[rec.SimMarket]:
             )
         )
     return made
-
-
-def _plain(value: float) -> float | int:
-    """Numbers are whole where they can be."""
-    return int(value) if value == int(value) else value
 
 
 def series_slug(market: rec.SimMarket) -> str:

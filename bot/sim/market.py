@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from bot.errors import SettingsError
@@ -47,7 +47,6 @@ WorldEvent: TypeAlias = BinanceQuote | BinanceTrade | SourcePrice | Twap
 Mishap: TypeAlias = Flurry | Disconnected
 
 NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP"}
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 BACKLOG_S = 60  # settlement stamps told after a late step
 
 
@@ -129,12 +128,11 @@ class World:
                     return life.truth.ago(0)
         return None
 
-    def klines(self, symbol: str, interval: str, start_ms: int = 0, end_ms: int = 0, limit: int = 500) -> list[Candle]:
-        """Rows (open_ms, open, high, low, close) of the history kept. Raises KeyError and ValueError for nonsense."""
-        path = self.paths[symbol.lower().removesuffix("usdt")]
-        if not re.fullmatch(r"[1-9]\d?[smhd]", interval):
-            raise ValueError(f"unknown interval {interval!r}")
-        return path.candles(int(interval[:-1]) * UNITS_S[interval[-1]], start_ms, end_ms, limit)
+    def klines(
+        self, symbol: str, open_of: Callable[[int], int], start_ms: int = 0, end_ms: int = 0, limit: int = 500
+    ) -> list[Candle]:
+        """Rows (open_ms, open, high, low, close) of the history kept; `open_of` says when the candle of a moment did. Raises KeyError."""
+        return self.paths[symbol.lower().removesuffix("usdt")].candles(open_of, start_ms, end_ms, limit)
 
     def settlement_history(self, asset: str, window_s: int, seconds: int) -> list[tuple[int, float]]:
         """The last told (stamp, value) pairs of a settlement stream, oldest first."""

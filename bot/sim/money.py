@@ -78,16 +78,24 @@ class Money:
                 tokens = self.account(name).tokens
                 tokens[token] = tokens.get(token, 0) + change
 
-    def pay_out(self, market: SimMarket, winner: str) -> None:
-        """A winning token is worth one USD; the positions are gone. Open orders must have been ended before."""
+    def holders(self, market: SimMarket) -> tuple[str, ...]:
+        """Who has some of either token."""
+        pair = (market.up_token, market.down_token)
+        return tuple(owner for owner, one in self.accounts.items() if any(one.tokens.get(token) for token in pair))
+
+    def pay_out(self, market: SimMarket, winner: str) -> dict[str, Usd]:
+        """A winning token is worth one USD, whose owners are told; the positions are gone. Open orders must have been ended before."""
+        paid = {owner: qty for owner, account in self.accounts.items() if (qty := account.tokens.get(winner, 0))}
+        for owner, usd in paid.items():
+            self.accounts[owner].cash += usd
         for account in self.accounts.values():
-            account.cash += account.tokens.get(winner, 0)
             for token in (market.up_token, market.down_token):
                 account.tokens.pop(token, None)
                 account.open_sell.pop(token, None)
             account.open_buy.pop(market.condition_id, None)
         self.outside += self._granted.get(winner, 0)
         self.locked[market.condition_id] = 0
+        return paid
 
     def imbalance(self) -> Usd:
         cash = sum(account.cash for account in self.accounts.values())

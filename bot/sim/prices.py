@@ -225,12 +225,12 @@ class PricePath:
 
     # -- history ---------------------------------------------------------------------------------------------------
 
-    def candles(self, interval_s: int, start_ms: int, end_ms: int, limit: int) -> list[Candle]:
-        """Candles of the interval that opened in [start, end], oldest first; the newest `limit` when start is 0."""
+    def candles(self, open_of: Callable[[int], int], start_ms: int, end_ms: int, limit: int) -> list[Candle]:
+        """Candles that opened in [start, end], oldest first; the newest `limit` when start is 0. `open_of` says when that of a moment did."""
         known = sorted(c for c in self._candles if c[0] >= 0 and c[0] < self.now_ms)
         rows: list[Candle] = []
         for open_ms, first, high, low, close in known:
-            bucket = open_ms // (interval_s * 1000) * interval_s * 1000
+            bucket = open_of(open_ms)
             if rows and rows[-1][0] == bucket:
                 _, opened, top, bottom, _ = rows[-1]
                 rows[-1] = (bucket, opened, max(top, high), min(bottom, low), close)

@@ -1,4 +1,4 @@
-"""The venue's trading budget of one signer: token buckets of the Standard tier, and the headers that tell of them.
+"""The venue's trading budget of one signer: token buckets of its tier, and the headers that tell of them.
 
 Counts always; refuses only where the venue was asked to enforce. Time is passed in; knows no route.
 """
@@ -8,8 +8,18 @@ from __future__ import annotations
 import math
 
 ORDERS, CANCELS = "orders", "cancels"
-TIER = "Standard"
-RATES: dict[str, tuple[float, float]] = {ORDERS: (40.0, 60.0), CANCELS: (80.0, 120.0)}  # per second, burst
+BURST = 1.5  # seconds' worth of orders or cancels that a rested bucket holds
+TIERS: dict[str, float] = {  # by 30-day volume: orders a second; twice as many cancels
+    "Standard": 40.0,
+    "Copper": 60.0,
+    "Bronze": 80.0,
+    "Silver": 200.0,
+    "Gold": 400.0,
+    "Platinum": 450.0,
+    "Diamond": 525.0,
+    "Elite": 600.0,
+}
+DEBTLESS = ("Platinum", "Diamond", "Elite")  # a cancel-all empties their bucket at most; the others' goes below zero
 
 
 class Bucket:
@@ -42,13 +52,15 @@ class Bucket:
 class Rates:
     """The buckets of every signer."""
 
-    def __init__(self, enforced: bool = False) -> None:
+    def __init__(self, enforced: bool = False, tier: str = "Standard") -> None:
         self._enforced = enforced
+        self._tier = tier
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._over: set[tuple[str, str]] = set()  # whose last request would have been refused, were it enforced
 
     def _bucket(self, signer: str, kind: str) -> Bucket:
-        return self._buckets.setdefault((signer, kind), Bucket(*RATES[kind]))
+        per_s = TIERS[self._tier] * (1 if kind == ORDERS else 2)
+        return self._buckets.setdefault((signer, kind), Bucket(per_s, int(per_s * BURST)))
 
     def spend(self, signer: str, kind: str, cost: int, now_ms: int) -> int:
         """Charge a request before it is done, all or nothing: 0, or the seconds to wait when it is refused."""
@@ -63,7 +75,9 @@ class Rates:
 
     def charge(self, signer: str, kind: str, cost: int, now_ms: int) -> None:
         """Charge what is known only afterwards, such as the orders a cancel-all cancelled."""
-        self._bucket(signer, kind).take(cost, now_ms)
+        bucket = self._bucket(signer, kind)
+        left = max(0, math.floor(bucket.tokens(now_ms)))
+        bucket.take(min(cost, left) if self._tier in DEBTLESS else cost, now_ms)
 
     def headers(self, signer: str, kind: str, now_ms: int) -> dict[str, str]:
         """What is left (cancels may be in debt), and a warning where only the missing enforcement let it pass."""
@@ -72,6 +86,6 @@ class Rates:
         headers = {
             "Poly-RateLimit-Remaining": str(left if kind == CANCELS else max(0, left)),
             "Poly-RateLimit-Reset": str(bucket.full_at_s(now_ms)),
-            "Poly-RateLimit-Tier": TIER,
+            "Poly-RateLimit-Tier": self._tier,
         }
         return headers | {"Poly-RateLimit-Warning": "true"} if (signer, kind) in self._over else headers

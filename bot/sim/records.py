@@ -208,12 +208,23 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """`holders` had some of either token."""
+
     condition_id: str
     outcome: str
+    holders: tuple[str, ...]
     ts_ms: int
 
 
-Event: TypeAlias = BookChanged | Printed | OrderEvent | TradeEvent | TickChanged | Listed | Closed | Resolved
+class Redeemed(msgspec.Struct, frozen=True, kw_only=True):
+    """Winners were paid so much, by owner, and all positions are gone."""
+
+    condition_id: str
+    paid: dict[str, Usd]
+    ts_ms: int
+
+
+Event: TypeAlias = BookChanged | Printed | OrderEvent | TradeEvent | TickChanged | Listed | Closed | Resolved | Redeemed
 
 
 def taker_fee(qty: Qty, px: Px, rate: float) -> Usd:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,14 @@ import orjson
 
 from bot.messages import Side
 from bot.sim import records as rec
-from bot.units import PX_ONE, Px, decimal_text, px_text, qty_text
+from bot.units import PX_ONE, Px, Qty, Usd, decimal_text, px_text, qty_text, shares
 
 if TYPE_CHECKING:
     from bot.sim.exchange import Exchange
+
+BARE = ("market", "asset_id", "timestamp", "hash", "bids", "asks")
+REWARDS_MIN_QTY: Qty = 50_000_000
+REWARDS_MAX_SPREAD_PX: Px = 450
 
 _px_text = lru_cache(PX_ONE + 1)(px_text)
 _qty_text = lru_cache(65_536)(qty_text)
@@ -81,7 +86,7 @@ class Books:
             "min_order_size": qty_text(market.min_qty),
             "tick_size": px_text(market.tick),
             "neg_risk": False,
-            "last_trade_price": self.last_trade(token)[0],
+            "last_trade_price": _cents_text(self.last_trade(token)[0]),
         }
         # The venue hashes its own compact JSON with an empty hash field, keys in exactly this order.
         summary["hash"] = hashlib.sha1(orjson.dumps(summary), usedforsecurity=False).hexdigest()
@@ -91,6 +96,11 @@ class Books:
         """The `book` event of the market stream."""
         return {"event_type": "book", **self.summary(token)}
 
+    def bare_event(self, token: str) -> dict[str, Any]:
+        """The same with nothing but the book itself."""
+        summary = self.summary(token)
+        return {"event_type": "book", **{name: summary[name] for name in BARE}}
+
     def last_trade(self, token: str) -> tuple[str, str]:
         """Price in terms of the first outcome, repeated on both tokens, and the taker's side."""
         found = self._last.get(self._exchange.by_token[token].condition_id)
@@ -99,6 +109,11 @@ class Books:
     def best(self, token: str) -> tuple[Px | None, Px | None]:
         bids, asks = self._exchange.book(token)
         return (bids[-1][0] if bids else None, asks[-1][0] if asks else None)
+
+    def mid(self, token: str) -> float:
+        """In USD; an empty side counts as 0 or 1."""
+        bid, ask = self.best(token)
+        return ((bid or 0) + (PX_ONE if ask is None else ask)) / 2 / PX_ONE
 
     def best_texts(self, token: str) -> tuple[str, str]:
         """Best bid and ask as price changes carry them: "0" and "1" for an empty side."""
@@ -121,6 +136,77 @@ def address_of(owner: str) -> str:
 def key_of(api_key: str, owner: str) -> str:
     """The API key shown for a party; generated participants have a made-up one."""
     return api_key or str(uuid.UUID(bytes=hashlib.sha256(owner.encode()).digest()[:16], version=4))
+
+
+def _cents_text(px: str) -> str:
+    """As books tell the last trade: with three decimals at least."""
+    return f"{px:0<5}"
+
+
+def plain(value: float) -> float | int:
+    """Numbers are whole where they can be."""
+    return int(value) if value == int(value) else value
+
+
+def iso(ms: int) -> str:
+    """UTC time to the second, as metadata writes it."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def market_row(market: rec.SimMarket, books: Books) -> dict[str, Any]:
+    """The long form of a market, as /markets and notifications show it."""
+    return {
+        "condition_id": market.condition_id,
+        "question_id": "0x" + market.condition_id[2:][::-1],
+        "question": market.question,
+        "description": market.question,
+        "market_slug": market.slug,
+        "icon": "",
+        "image": "",
+        "fpmm": "",
+        "tokens": [_token_row(market, token, books) for token in (market.up_token, market.down_token)],
+        "minimum_order_size": plain(shares(market.min_qty)),
+        "minimum_tick_size": market.tick / PX_ONE,
+        "accepting_orders": market.accepting,
+        "accepting_order_timestamp": iso(market.listed_ms),
+        "enable_order_book": True,
+        "active": True,
+        "closed": market.closed,
+        "archived": False,
+        "seconds_delay": 0,
+        "neg_risk": False,
+        "is_50_50_outcome": False,
+        "end_date_iso": iso(market.end_ms),
+        "maker_base_fee": 0,
+        "taker_base_fee": 1000,
+        "rewards": {
+            "rates": None,
+            "min_size": plain(shares(REWARDS_MIN_QTY)),
+            "max_spread": REWARDS_MAX_SPREAD_PX / 100,
+        },
+    }
+
+
+def _token_row(market: rec.SimMarket, token: str, books: Books) -> dict[str, Any]:
+    outcome = _outcome(market, token)
+    winner = market.outcome == outcome.lower()
+    price = float(winner) if market.outcome else books.mid(token)
+    return {"token_id": token, "outcome": outcome, "price": price, "winner": winner}
+
+
+def redeemed(market: rec.SimMarket, owner: str, paid: Usd) -> dict[str, Any]:
+    """What a notification says of a winning position that was paid."""
+    return {
+        "proxyWallet": owner,
+        "amount": decimal_text(paid, 6),
+        "conditionId": market.condition_id,
+        "question": market.question,
+        "image": "",
+        "slug": market.slug,
+        "position": market.outcome.capitalize(),
+        "negRisk": False,
+        "txnHash": "0x" + hashlib.sha256(f"{market.condition_id}:{owner}".encode()).hexdigest(),
+    }
 
 
 def _outcome(market: rec.SimMarket, token: str) -> str:

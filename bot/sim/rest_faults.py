@@ -17,6 +17,7 @@ from aiohttp import web
 
 from bot.sim import verify
 from bot.sim.accounts import Beats
+from bot.sim.binance_rest import TOO_MANY
 from bot.sim.clob_account import UNAUTHORIZED, authenticated
 from bot.sim.clob_rest import HOLD_MS, RESTRICTED
 from bot.sim.exchange import POST_ONLY
@@ -31,7 +32,6 @@ from bot.sim.spoilt import (
     DISABLED,
     GEOBLOCKED,
     NO_BALANCE,
-    NOT_INSERTED,
     POST_ONLY_MODE,
     WRONG_VERSION,
     Passes,
@@ -57,7 +57,7 @@ from bot.units import scaled
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Instead: TypeAlias = Callable[[Fault, web.Request], Awaitable[web.StreamResponse]]
 
-NOT_CLOB = ("/gamma/", "/binance/", "/control/", "/ws/", "/live/", "/rtds")
+NOT_CLOB = ("/gamma/", "/binance", "/control/", "/ws/", "/live/", "/rtds")
 
 
 class RestFaults:
@@ -100,9 +100,12 @@ class RestFaults:
         """The answer to a request. Raises what its handler raises."""
         if not self._venue.faults.busy and self._venue.age_s() >= self._post_only_until_s:
             return await handler(request)
+        subject = f"{request.method} {request.path}"
+        if request.path.startswith("/binance"):
+            fault = self._venue.hit("P13", subject, "reference")
+            return await handler(request) if fault is None else await self._too_many(fault, request)
         if request.path.startswith(NOT_CLOB):
             return await handler(request)
-        subject = f"{request.method} {request.path}"
         self._venue.faults.called(subject, self._venue.age_s())
         for fault_id, instead in self._instead.items():
             if fault_id == "A01" and "POLY_API_KEY" not in request.headers:
@@ -206,7 +209,7 @@ class RestFaults:
                 return web.Response(text="service not ready", status=425)
             case "429":
                 return refused("Too Many Requests", 429, {"Retry-After": "1"})
-        return refused(NOT_INSERTED if request.method == "POST" else "internal server error", 500)
+        return refused(fault["text"] if fault.id == "P02" else "internal server error", 500)
 
     # -- instead of an answer ------------------------------------------------------------------------------------------
 
@@ -215,8 +218,13 @@ class RestFaults:
 
     async def _too_many(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         headers = {"Retry-After": str(fault["retry_after_s"])}
-        if fault.kind == "edge":
-            return web.Response(text="error code: 1015", status=429, headers=headers)
+        match fault.kind:
+            case "edge":
+                return web.Response(text="error code: 1015", status=429, headers=headers)
+            case "reference":
+                banned = "Way too much request weight used; IP banned."
+                text = "Too many requests." if fault["status"] == 429 else banned
+                return answer({"code": TOO_MANY, "msg": text}, fault["status"], headers)
         signer = request.headers.get("POLY_ADDRESS", "").lower()
         spent = self._venue.rates.headers(signer, CANCELS if request.method == "DELETE" else ORDERS, wall_ms())
         return refused("Too Many Requests", 429, {**spent, "Poly-RateLimit-Remaining": "0", **headers})
@@ -256,7 +264,7 @@ class RestFaults:
 
     async def _says_no(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        return declined(request, [fault["text"]] * len(posted_in(body)), 200)
+        return declined(request, [fault["text"]] * len(posted_in(body)), fault["status"])
 
     async def _no_balance(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         if fault.kind == "stale":

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from bot.sim import records as rec
 from bot.sim.clob_account import authenticated
-from bot.sim.clob_public import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY
 from bot.sim.http import Refusal, answer, number, page, wanted
 from bot.sim.records import taker_fee
+from bot.sim.render import REWARDS_MAX_SPREAD_PX, REWARDS_MIN_QTY
 from bot.sim.tape import Tape
 from bot.sim.venue import Venue
-from bot.units import PX_ONE, Usd, decimal_text, shares
+from bot.units import Usd, decimal_text, shares
 
 PUSD = "0xC011a7E12a19f7B1f670d46F03B03f3342E82DFB"
 SPANS_S = {"1h": 3_600, "6h": 21_600, "1d": 86_400, "1w": 604_800, "1m": 2_592_000, "max": 1 << 40, "all": 1 << 40}
@@ -74,15 +74,11 @@ class RewardRoutes:
         if market is None:
             return self._paged(request, [])
         sides = [
-            {"token_id": token, "outcome": outcome, "price": self._mid(token)}
+            {"token_id": token, "outcome": outcome, "price": self._venue.books.mid(token)}
             for token, outcome in ((market.up_token, "Up"), (market.down_token, "Down"))
         ]
         about = {"question": market.question, "market_slug": market.slug, "event_slug": market.slug, "tokens": sides}
         return self._paged(request, [self._reward(market) | about])
-
-    def _mid(self, token: str) -> float:
-        bid, ask = self._venue.books.best(token)
-        return ((bid or 0) + (PX_ONE if ask is None else ask)) / 2 / PX_ONE
 
     # -- rebates --------------------------------------------------------------------------------------------------------
 

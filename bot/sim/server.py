@@ -66,6 +66,9 @@ GOODBYE_S = 0.02  # for close frames to leave before the sockets are cut
 BODY_MAX = 4 << 20
 KEEPALIVE_S = 300.0
 EDGE_REFUSAL = "error code: 1015"
+AGENT_REFUSAL = "error code: 1010"
+LIBRARY_AGENTS = ("python-requests/", "python-httpx/", "python-urllib/", "python/")
+BESIDE_EDGE = ("/binance/", "/binance-futures/", "/control/")
 BESIDE_CLOB = ("/gamma/", "/data-api/", "/binance/", "/binance-futures/", "/control/", "/ws/", "/live/", "/rtds")
 CLOB_STREAMS = ("/ws/market", "/ws/user")
 PROTOCOLS = (1, 2, 3)
@@ -170,6 +173,10 @@ class Server:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=503)
+        agent = request.headers.get("User-Agent", "").lower()
+        unwelcome = self.options.quirks.agents_refused and agent.startswith(LIBRARY_AGENTS)
+        if unwelcome and not request.path.startswith(BESIDE_EDGE):
+            return web.Response(status=403, text=AGENT_REFUSAL)
         row = None
         if not request.path.startswith(BESIDE_CLOB):
             row = request[LOGGED] = self.venue.log(request.method, request.path)

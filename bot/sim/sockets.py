@@ -131,6 +131,9 @@ class StreamClient:
     def transport(self) -> asyncio.Transport | None:
         return None if self._request is None else self._request.transport
 
+    def control(self) -> None:
+        """The other side sent a ping or a pong: for streams that count them."""
+
     async def ping(self) -> None:
         await self.socket.ping(str(int(time.time() * 1000)).encode())
 
@@ -168,10 +171,14 @@ class StreamClient:
                         await answer
                     if self._tap is not None and self._tap.busy:
                         self._tap.heard(self, message.data)
-                elif message.type == WSMsgType.PING and not self.mute:
-                    await self.socket.pong(message.data)
-                elif message.type == WSMsgType.PONG and self.pongs_count:
-                    self.last_pong = time.monotonic()
+                elif message.type == WSMsgType.PING:
+                    self.control()
+                    if not self.mute:
+                        await self.socket.pong(message.data)
+                elif message.type == WSMsgType.PONG:
+                    self.control()
+                    if self.pongs_count:
+                        self.last_pong = time.monotonic()
         except ConnectionResetError:
             pass  # the other side left; there is nobody to tell
         finally:

@@ -25,7 +25,6 @@ CANCEL_ONLY = "Trading is currently cancel-only. New orders are not accepted, bu
 DISABLED = "Trading is currently disabled. Check polymarket.com for updates"
 GEOBLOCKED = "Trading restricted in your region, please refer to available regions"
 WRONG_VERSION = "order_version_mismatch"
-NOT_INSERTED = "could not insert order"
 NO_BALANCE = "not enough balance / allowance: the balance is not enough"
 
 _one = msgspec.json.Decoder(Posted)

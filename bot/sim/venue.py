@@ -20,12 +20,13 @@ from bot.sim.exchange import Exchange
 from bot.sim.faults import Fault, Faults
 from bot.sim.quirks import Quirks
 from bot.sim.rates import Rates
-from bot.sim.render import Books, notice
+from bot.sim.render import Books, market_row, notice, redeemed
 from bot.units import USD_ONE, Qty, Usd, shares, usd
 
 LOG_MAX = 500_000
 BEATS_CHECKED_MS = 5_000
 PAUSE_MS = 1_000  # the process was stopped: what waits in the sockets is heard before anyone is punished for silence
+CANCELLED, FILLED, RESOLVED, FILL_FAILED, REDEEMED = 1, 2, 4, 8, 9  # kinds of notifications
 FUNDS: Usd = 10_000 * USD_ONE
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ class Venue:
         self.accounts = accounts
         self.protocol = protocol
         self.books = Books(exchange)
-        self.rates = Rates(enforce_rates)
+        self.quirks = quirks or Quirks()
+        exchange.redeem_ms = self.quirks.redeem_ms
+        self.rates = Rates(enforce_rates, self.quirks.tier)
         self.addresses = Addresses()
         self.world: World | None = None
         self.info: dict[str, Any] = {}
         self.faults = faults or Faults()
-        self.quirks = quirks or Quirks()
         self.skew_s = 0.0  # how far the clock it tells and checks proofs by is off
         self.started_ns = time.monotonic_ns()  # set again when it is ready
         self.requests: deque[Request] = deque(maxlen=LOG_MAX)
@@ -100,8 +102,14 @@ class Venue:
         return self._numbers.setdefault(condition_id, 2_100_001 + len(self._numbers))
 
     def tradable(self, token: str) -> bool:
+        """Whether there is a book."""
         market = self.exchange.by_token.get(token)
-        return market is not None and not market.outcome
+        return market is not None and not market.outcome and self.ready(market)
+
+    def ready(self, market: rec.SimMarket) -> bool:
+        """Whether the order book knows the market already; what has begun it knows."""
+        now_ms = wall_ms()
+        return now_ms >= min(market.start_ms, market.listed_ms + self.quirks.unready_ms)
 
     # -- time and events ------------------------------------------------------------------------------------------------
 
@@ -150,16 +158,31 @@ class Venue:
             flush()
 
     def _notify(self, event: rec.Event) -> None:
-        """The notifications a user can read back: 1 cancelled, 2 filled."""
+        """The notifications a user can read back, by what happened."""
+        markets = self.exchange.markets
         match event:
             case rec.OrderEvent(kind="CANCELLATION", order=order):
-                self._note(1, order.api_key, notice(order, self.exchange.markets[order.condition_id]), event.ts_ms)
-            case rec.TradeEvent(trade=trade) if trade.status == rec.MATCHED:
+                self._note(CANCELLED, order.api_key, notice(order, markets[order.condition_id]), event.ts_ms)
+            case rec.TradeEvent(trade=trade) if trade.status in (rec.MATCHED, "FAILED"):
+                kind = FILLED if trade.status == rec.MATCHED else FILL_FAILED
                 for order_id in dict.fromkeys([trade.taker_order_id, *(leg.order_id for leg in trade.makers)]):
                     filled = self.exchange.order(order_id)
                     if filled is not None and filled.api_key:
-                        payload = notice(filled, self.exchange.markets[trade.condition_id], trade)
-                        self._note(2, filled.api_key, payload, event.ts_ms)
+                        payload = notice(filled, markets[trade.condition_id], trade if kind == FILLED else None)
+                        self._note(kind, filled.api_key, payload, event.ts_ms)
+            case rec.Resolved(condition_id=cid):
+                for api_key in self._keys_of(event.holders):
+                    self._note(RESOLVED, api_key, market_row(markets[cid], self.books), event.ts_ms)
+            case rec.Redeemed(condition_id=cid):
+                for owner, paid in event.paid.items():
+                    for api_key in self._keys_of((owner,)):
+                        self._note(REDEEMED, api_key, redeemed(markets[cid], owner, paid), event.ts_ms)
+
+    def _keys_of(self, owners: Iterable[str]) -> list[str]:
+        """One API key of each account that acts for one of these."""
+        accounts = self.accounts.by_address.values()
+        theirs = [one for one in accounts if one.keys and not set(one.owners).isdisjoint(owners)]
+        return [next(iter(one.keys.values())).api_key for one in theirs]
 
     def _note(self, kind: int, api_key: str, payload: dict[str, Any], ts_ms: int) -> None:
         found = self.accounts.by_key.get(api_key)

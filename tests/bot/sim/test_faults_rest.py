@@ -154,7 +154,9 @@ ANSWERS: list[tuple[str, dict[str, Any], int, str, int]] = [
     ("P02", {"kind": "html", "effect": False}, 502, "cloudflare", 0),
     ("P02", {"kind": "text"}, 500, '{"error":"could not insert order"}', 1),
     ("P02", {"kind": "empty", "effect": False}, 503, "", 0),
+    ("P02", {"kind": "text", "text": "order timed out"}, 500, '{"error":"order timed out"}', 1),
     ("P04", {}, 400, "is invalid. Duplicated.", 1),
+    ("P05", {"text": "order canceled in the CTF exchange contract", "status": 400}, 400, "in the CTF exchange", 0),
     ("P05", {}, 200, '"success":false,"errorMsg":"invalid expiration","orderID":"","status":""', 0),
     ("P06", {}, 200, "", 1),
     ("P06", {"kind": "html"}, 200, "<html>", 1),
@@ -301,6 +303,25 @@ def test_p13_a_signers_budget_is_told_in_headers(desk: Desk) -> None:
     assert refused.headers["Retry-After"] == "3"
     assert refused.headers["Poly-RateLimit-Remaining"] == "0"
     assert refused.headers["Poly-RateLimit-Tier"] == "Standard"
+
+
+@pytest.mark.parametrize("status", [429, 418])
+def test_p13_the_reference_exchange_refuses_or_bans_and_says_how_long(desk: Desk, status: int) -> None:
+    url = desk.info["binance_rest_url"] + "/api/v3/time"
+    fault = desk.fault("P13", kind="reference", status=status, retry_after_s=7, count=1)
+    assert desk.call("GET", "/time").status_code == 200
+    refused, again = requests.get(url, timeout=5), requests.get(url, timeout=5)
+    assert (refused.status_code, refused.json()["code"], refused.headers["Retry-After"]) == (status, -1003, "7")
+    assert (again.status_code, desk.count(fault)) == (200, 1)
+
+
+def test_p13_the_reference_exchange_refuses_new_streams(desk: Desk) -> None:
+    url = desk.info["binance_ws_url"] + "/stream?streams=btcusdt@trade"
+    desk.fault("P13", kind="reference", match="GET /binance/stream", count=1)
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        websocket.create_connection(url, timeout=5)
+    assert refused.value.status_code == 429
+    websocket.create_connection(url, timeout=5).close()
 
 
 @pytest.mark.parametrize("fault_id", ["P14", "C04"])

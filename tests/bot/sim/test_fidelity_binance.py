@@ -115,6 +115,11 @@ def test_commands_are_answered_with_their_own_errors(venue: VenueThread) -> None
 def test_five_messages_a_second_and_no_more(venue: VenueThread) -> None:
     ws = connect(venue.info["binance_ws_url"] + "/ws", *[{"method": "LIST_SUBSCRIPTIONS", "id": n} for n in range(6)])
     assert closed_with(ws)[0] == 1008
+    ws = connect(venue.info["binance_ws_url"] + "/ws")
+    for _ in range(3):  # pings and pongs count as well
+        ws.ping("")
+        ws.pong("")
+    assert closed_with(ws)[0] == 1008
     too_many = "/".join(f"s{n}@trade" for n in range(1025))
     with pytest.raises(websocket.WebSocketBadStatusException):
         connect(venue.info["binance_ws_url"] + "/stream?streams=" + too_many)
@@ -214,11 +219,20 @@ def test_errors_have_their_codes(spot: str) -> None:
         ("/depth?symbol=BTCUSDT&limit=x", -1100),
         ("/klines?symbol=BTCUSDT", -1102),
         ("/klines?symbol=BTCUSDT&interval=7m", -1120),
+        ("/klines?symbol=BTCUSDT&interval=1d&timeZone=x", -1100),
         ("/ticker/price?symbol=NOPE", -1121),
     ):
         answer = get(spot + path)
         assert answer.status_code == 400
         assert answer.json().keys() == {"code", "msg"} and answer.json()["code"] == code
+
+
+def test_candles_of_weeks_months_and_other_time_zones(spot: str) -> None:
+    for interval, days in (("1w", {7}), ("1M", {28, 29, 30, 31})):
+        (*_, row) = get(spot + "/klines", symbol="BTCUSDT", interval=interval, limit=1).json()
+        assert (row[6] + 1 - row[0]) // 86_400_000 in days
+    (*_, day) = get(spot + "/klines", symbol="BTCUSDT", interval="1d", timeZone="5:30").json()
+    assert day[0] % 86_400_000 == (24 - 5.5) * 3_600_000
 
 
 def test_every_answer_tells_the_weight_used(venue: VenueThread, spot: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from fidelity import QUIET, get, stock_client, tokens, windows
 from py_clob_client_v2 import clob_types as types
+from py_clob_client_v2.exceptions import PolyApiException
 
 from bot.messages import MarketListed
 from bot.sim.quirks import Quirks
@@ -116,6 +118,48 @@ def test_keyset_listings_go_on_where_their_cursor_says(venue: VenueThread) -> No
         assert get(venue.info["gamma_url"] + "/" + name, offset="2", limit="1").json() == [everything[2]]
 
 
+def test_a_window_that_was_just_listed_has_metadata_and_no_book() -> None:
+    with VenueThread(VenueOptions(seed=52, parameters=QUIET, quirks=Quirks(unready_ms=3_600_000))) as venue:
+        now, soon = windows(venue)[:2]
+        rest, client = venue.info["rest_url"], stock_client(venue)
+        for window, status in ((now, 200), (soon, 404)):
+            token = window["clobTokenIds"].split('"')[1]
+            assert get(rest + "/book", token_id=token).status_code == status
+            assert get(rest + "/tick-size", token_id=token).status_code == status
+            assert get(rest + "/clob-markets/" + window["conditionId"]).status_code == status
+        options = types.CreateOrderOptions(tick_size="0.01", neg_risk=False)
+        args = types.OrderArgs(token_id=token, price=0.02, size=5, side="BUY")
+        order = client.builder.build_order(args, options, version=2)  # asks the venue nothing
+        with pytest.raises(PolyApiException) as refused:
+            client.post_order(order)
+        assert refused.value.error_msg == {"error": "the market is not yet ready to process new orders"}
+        venue.call(lambda inside: setattr(inside, "quirks", Quirks()))
+        assert client.post_order(order)["status"] == "live"
+
+
+def test_answers_of_the_metadata_may_be_old() -> None:
+    with VenueThread(VenueOptions(seed=53, parameters=QUIET, quirks=Quirks(cached_s=300.0))) as venue:
+        window = windows(venue)[1]
+        url = venue.info["gamma_url"] + "/markets/slug/" + window["slug"]
+        assert get(url).json()["closed"] is False
+        venue.call(lambda inside: inside.exchange.close(window["conditionId"], int(time.time() * 1000)))
+        assert get(url).json()["closed"] is False
+        assert get(url, again=1).json()["closed"] is True  # another question
+        venue.call(lambda inside: setattr(inside, "quirks", Quirks()))
+        assert get(url).json()["closed"] is True
+
+
+def test_the_first_token_of_a_market_is_not_always_up(venue: VenueThread) -> None:
+    firsts = set()
+    for window in windows(venue):
+        pair = json.loads(window["clobTokenIds"])
+        told = get(f"{venue.info['rest_url']}/markets-by-token/{pair[0]}").json()
+        assert told["condition_id"] == window["conditionId"]
+        assert {told["primary_token_id"], told["secondary_token_id"]} == set(pair)
+        firsts.add(pair.index(told["primary_token_id"]))
+    assert firsts == {0, 1}
+
+
 def test_numbers_are_whole_where_they_can_be(venue: VenueThread) -> None:
     market = windows(venue)[1]
     assert market["orderMinSize"] == 5 and isinstance(market["orderMinSize"], int)
@@ -152,6 +196,30 @@ def test_positions_lag_behind_the_book_and_know_their_cost(venue: VenueThread, c
     assert newer["data"][0]["token_id"] == up and newer["data"][0]["current_size"] == 6
     (printed, *_) = get(url + "/trades", market=row["conditionId"]).json()
     assert (printed["asset"], printed["side"], printed["transactionHash"][:2]) == (up, "BUY", "0x")
+
+
+def test_a_winner_is_redeemable_until_it_is_paid_and_the_owner_is_notified() -> None:
+    quirks = Quirks(positions_lag_ms=0, redeem_ms=60_000)
+    with VenueThread(VenueOptions(seed=54, parameters=QUIET, quirks=quirks)) as venue:
+        client, user = stock_client(venue), venue.info["address"].lower()
+        up, market = tokens(venue)[0], windows(venue)[1]["conditionId"]
+        client.create_and_post_order(types.OrderArgs(token_id=up, price=0.97, size=6, side="BUY"))
+        now_ms = int(time.time() * 1000)
+        cash = venue.call(lambda inside: inside.exchange.account(user).cash)
+        venue.call(lambda inside: inside.exchange.resolve(market, "up", now_ms))
+        (row,) = get(venue.info["data_url"] + "/positions", user=user).json()
+        assert (row["size"], row["curPrice"], row["redeemable"], row["mergeable"]) == (6, 1.0, True, False)
+        newer = get(venue.info["data_url"] + "/v2/positions", user=user).json()
+        assert newer["data"][0]["status"] == "REDEEMABLE"
+        assert venue.call(lambda inside: inside.exchange.account(user).cash) == cash
+        venue.call(lambda inside: inside.exchange.step(now_ms + 60_000))
+        assert get(venue.info["data_url"] + "/positions", user=user).json() == []
+        assert venue.call(lambda inside: inside.exchange.account(user).cash) == cash + 6_000_000
+        assert venue.call(lambda inside: inside.exchange.imbalance()) == 0
+        notices = {notice["type"]: notice["payload"] for notice in client.get_notifications()}
+        assert notices[4]["condition_id"] == notices[9]["conditionId"] == market
+        assert [token["winner"] for token in notices[4]["tokens"]] == [True, False]
+        assert (notices[9]["amount"], notices[9]["position"]) == ("6", "Up")
 
 
 # -- rewards, rebates, past prices ---------------------------------------------------------------------------------------

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from fidelity import QUIET, compact, funded, get, order_body, signed, stock_client, tokens, windows
 from py_clob_client_v2 import clob_types as types
+from py_clob_client_v2.client import ClobClient
 from py_clob_client_v2.exceptions import PolyApiException
 
 from bot.sim.accounts import BANNED, CLOSED_ONLY
 from bot.sim.quirks import Quirks
 from bot.sim.server import VenueOptions, VenueThread
 from bot.sim.venue import Venue
+from bot.venues.clob_http import USER_AGENT, Connection
 
 OTHER_KEY = "0x" + "42" * 32
 VARIED = Quirks(
@@ -311,6 +314,39 @@ def test_balances_are_as_old_as_the_cache_until_an_update(varied: VenueThread) -
     for query, text in (("asset_type=GOLD", "Invalid asset type"), ("signature_type=9", "Invalid signature_type")):
         refusal = signed(varied, "GET", "/balance-allowance", query="?" + query)
         assert (refusal.status_code, refusal.json()) == (400, {"error": text})
+
+
+def test_only_deposit_wallets_where_the_venue_wants_them() -> None:
+    only = Quirks(deposit_wallets_only=True, single_allowance=True)
+    with VenueThread(VenueOptions(seed=38, parameters=QUIET, quirks=only, signature_type=3)) as venue:
+        up = tokens(venue)[0]
+        assert error(venue, order_body(stock_client(venue), up, 0.02, 5)) == (
+            "maker address not allowed, please use the deposit wallet flow"
+        )
+        client = ClobClient(
+            venue.info["rest_url"], 137, key=venue.info["private_key"], signature_type=3, funder=venue.info["funder"]
+        )
+        client.set_api_creds(client.create_or_derive_api_key())
+        args = types.OrderArgs(token_id=up, price=0.02, size=5, side="BUY")
+        assert client.create_and_post_order(args, post_only=True)["status"] == "live"
+        told = signed(venue, "GET", "/balance-allowance", query="?asset_type=COLLATERAL&signature_type=3").json()
+        assert told.keys() == {"balance", "allowance"} and told["balance"] == "10000000000"
+
+
+def test_the_edge_refuses_the_agents_of_libraries_and_lets_stock_clients_and_the_bot_pass() -> None:
+    quirks = Quirks(agents_refused=True, tier="Gold")
+    with VenueThread(VenueOptions(seed=39, parameters=QUIET, quirks=quirks)) as venue:
+        refused = get(venue.info["rest_url"] + "/time")
+        assert (refused.status_code, refused.text) == (403, "error code: 1010")
+        assert get(venue.info["gamma_url"] + "/events").status_code == 403
+        assert get(venue.info["binance_rest_url"] + "/api/v3/time").status_code == 200
+        agent = {"User-Agent": USER_AGENT}
+        assert requests.get(venue.info["gamma_url"] + "/events", headers=agent, timeout=5).status_code == 200
+        client = ClobClient(venue.info["rest_url"], 137, key=venue.info["private_key"])
+        client.set_api_creds(client.create_or_derive_api_key())
+        assert client.cancel_all() == {"canceled": [], "not_canceled": {}}
+        asked = Connection(venue.info["rest_url"]).request("GET", "/time")
+        assert asked.status == 200
 
 
 def test_hashes_may_come_late() -> None:

@@ -115,6 +115,22 @@ def test_more_than_five_hundred_assets_get_no_book(venue: VenueThread) -> None:
     ws.close()
 
 
+def test_books_tell_the_last_trade_with_three_decimals_and_may_tell_nothing_else_but_the_book() -> None:
+    with VenueThread(VenueOptions(seed=43, parameters=QUIET, quirks=Quirks(bare_books=True))) as venue:
+        up, client = tokens(venue)[0], stock_client(venue)
+        ws = market_ws(venue, [up])
+        (first,) = json.loads(ws.recv())
+        assert (first["last_trade_price"], first["tick_size"], first["min_order_size"]) == ("0.500", "0.01", "5")
+        client.create_and_post_order(types.OrderArgs(token_id=up, price=0.97, size=6, side="BUY"))
+        traded = until(ws, lambda event: event["event_type"] == "last_trade_price")
+        later = until(ws, lambda event: event["event_type"] == "book")
+        assert later.keys() == {"event_type", "market", "asset_id", "timestamp", "hash", "bids", "asks"}
+        last = client.get_order_book(up)["last_trade_price"]
+        assert len(last) == 5 and float(last) == float(traded["price"])
+        assert client.get_last_trade_price(up)["price"] == traded["price"]
+        ws.close()
+
+
 def test_streams_that_hear_no_ping_are_hung_up() -> None:
     with VenueThread(VenueOptions(seed=42, parameters=QUIET, quirks=Quirks(silence_s=0.3))) as venue:
         ws = market_ws(venue, ["1"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.sim.rates import CANCELS, ORDERS, Rates
 
 T0 = 1_800_000_000_000
@@ -28,6 +30,19 @@ def test_a_cancel_all_may_leave_a_debt() -> None:
     assert rates.headers("a", CANCELS, T0)["Poly-RateLimit-Remaining"] == "-80"
     assert rates.spend("a", CANCELS, 1, T0 + 1000) > 0
     assert rates.spend("a", CANCELS, 1, T0 + 1100) == 0
+
+
+@pytest.mark.parametrize(
+    ("tier", "orders", "cancels"), [("Copper", 90, 180), ("Gold", 600, 1200), ("Elite", 900, 1800)]
+)
+def test_a_tier_sets_the_budget_and_the_highest_have_no_debts(tier: str, orders: int, cancels: int) -> None:
+    rates = Rates(enforced=True, tier=tier)
+    assert rates.spend("a", ORDERS, orders + 1, T0) > 0
+    assert rates.spend("a", ORDERS, orders, T0) == 0
+    rates.charge("a", CANCELS, cancels + 7, T0)
+    told = rates.headers("a", CANCELS, T0)
+    assert told["Poly-RateLimit-Tier"] == tier
+    assert told["Poly-RateLimit-Remaining"] == ("0" if tier == "Elite" else "-7")
 
 
 def test_headers_tell_what_is_left_and_when_it_is_full() -> None:
