@@ -145,7 +145,11 @@ class Bot:
             ),
             order_id_of=access.signer.order_id_of,
             salt_base=salt_base,
-            timers=Timers(history_ns=history_ns(settings.run.series)),
+            timers=Timers(
+                history_ns=history_ns(settings.run.series),
+                cooldown_ns=round(settings.recovery.cooldown_s * NS_PER_S),
+                cooldown_ns_max=round(settings.recovery.cooldown_s_max * NS_PER_S),
+            ),
             clean_start=clean_start,
             day_loss=-day_pnl,
             utc_day=utc_day,

@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import requests
@@ -88,11 +89,72 @@ def answered(
     return list(met.values())
 
 
-def faults_met(venue_url: str, timeline: Sequence[tuple[Ns, str]], since_ns: Ns) -> list[dict[str, Any]]:
-    """What the embedded venue did wrong since then, and our answers; empty when it does not say."""
+CALM_S_MIN = 60.0  # of quoting without a fault, before it says what a second is worth
+
+
+def costs(
+    rows: Iterable[Mapping[str, Any]],
+    states: Sequence[tuple[Ns, str]],
+    earned: Sequence[tuple[Ns, float]],
+    ready_ns: Ns,
+    end_ns: Ns,
+) -> dict[str, float]:
+    """USD that each kind of fault cost: what the time it took would have earned, less what the fills in it did earn.
+
+    A fault owns the time until its answer is over, and the pause in quoting that begins meanwhile; where several do, the
+    newest. A second is worth what quoting without faults earned in this run (`earned`, fills marked after 30 s), or, when
+    there was too little of that, what all quoting did. `states` are the bot's, each from its time on.
+    """
+    windows = sorted(
+        (begin_ns, begin_ns + round(row.get("duration_s", 0.0) * NS_PER_S) + ANSWER_NS, str(row["id"]))
+        for row in rows
+        if row["count"]
+        for begin_ns in [ready_ns + round(row["at_s"] * NS_PER_S)]
+    )
+    begins = [begin_ns for begin_ns, _, _ in windows]
+
+    def owner(at_ns: Ns) -> str:
+        newest = bisect_right(begins, at_ns)
+        return next((fault for _, until_ns, fault in reversed(windows[:newest]) if at_ns < until_ns), "")
+
+    first_ns = next((at_ns for at_ns, state in states if state == "quoting"), end_ns)
+    spans = [
+        (at_ns, next_ns, state == "quoting")
+        for (at_ns, state), (next_ns, _) in pairwise([*states, (end_ns, "")])
+        if at_ns >= first_ns
+    ]
+    cuts = sorted({*begins, *(until_ns for _, until_ns, _ in windows)})
+    owned_s: Counter[str] = Counter()
+    quoting_s = calm_s = 0.0
+    paused_by = ""
+    for span_ns, over_ns, quoting in spans:
+        inner = cuts[bisect_right(cuts, span_ns) : bisect_left(cuts, over_ns)] if quoting else []
+        paused_by = "" if quoting else paused_by or owner(span_ns)
+        for from_ns, to_ns in pairwise([span_ns, *inner, over_ns]):
+            fault, seconds = (owner(from_ns) if quoting else paused_by), (to_ns - from_ns) / NS_PER_S
+            owned_s[fault] += seconds
+            quoting_s += seconds * quoting
+            calm_s += seconds * (quoting and not fault)
+    gained: Counter[str] = Counter()
+    for at_ns, usd in earned:
+        gained[owner(at_ns)] += usd  # type: ignore[assignment]  # a Counter of floats
+    usd_per_s = gained[""] / calm_s if calm_s >= CALM_S_MIN else sum(gained.values()) / max(quoting_s, 1.0)
+    return {fault: round(usd_per_s * owned_s[fault] - gained[fault], 4) for _, _, fault in windows}
+
+
+def faults_met(
+    venue_url: str,
+    timeline: Sequence[tuple[Ns, str]],
+    since_ns: Ns,
+    states: Sequence[tuple[Ns, str]] = (),
+    earned: Sequence[tuple[Ns, float]] = (),
+) -> list[dict[str, Any]]:
+    """What the embedded venue did wrong since then, our answers and what it cost; empty when it does not say."""
     try:
         rows = requests.get(f"{venue_url}/control/faults", timeout=3.0).json()
         ready_ns = requests.get(f"{venue_url}/control/info", timeout=3.0).json()["ready_monotonic_ns"]
     except (requests.RequestException, ValueError, KeyError):
         return []
-    return answered([row for row in rows if ready_ns + row["at_s"] * NS_PER_S >= since_ns], list(timeline), ready_ns)
+    rows = [row for row in rows if ready_ns + row["at_s"] * NS_PER_S >= since_ns]
+    cost = costs(rows, list(states), list(earned), ready_ns, time.monotonic_ns())
+    return [{**fault, "cost_usd": cost[fault["id"]]} for fault in answered(rows, list(timeline), ready_ns)]

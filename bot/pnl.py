@@ -5,6 +5,7 @@ Marks are the market's own microprice, not our fair value: our own model would g
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from bot.messages import Fill, Settled, Side
 from bot.units import NS_PER_S, PX_ONE, QTY_ONE, Ns
 
 HORIZONS_S = (1, 5, 30)
+EARNED_KEPT = 20_000
 
 
 def microprice(view_of: BookCache | None) -> float | None:
@@ -47,6 +49,8 @@ class Pnl:
         default_factory=lambda: dict.fromkeys(("spread", "drift_1s", "drift_5s", "drift_30s", "settlement"), 0.0)
     )
     _rebates: float = 0.0
+    earned: deque[tuple[Ns, float]] = field(default_factory=lambda: deque(maxlen=EARNED_KEPT))
+    """Of each fill marked to its last horizon: when it was, and USD from its price to that mark."""
 
     def filled(self, fill: Fill) -> None:
         px = fill.up_px / PX_ONE
@@ -66,9 +70,13 @@ class Pnl:
                     if now_ns < mark.filled_ns + HORIZONS_S[taken] * NS_PER_S:
                         break
                     mark.marks.append(self._now(symbol, mark.marks[-1]))
+                    if len(mark.marks) > len(HORIZONS_S):
+                        self._earn(mark)
 
     def settled(self, event: Settled) -> None:
         for mark in self._open.pop(event.symbol, []):
+            if len(mark.marks) <= len(HORIZONS_S):
+                self._earn(mark)
             self._add(self._done, mark, 1.0 if event.outcome == "up" else 0.0)
 
     def record(self) -> dict[str, float]:
@@ -82,6 +90,9 @@ class Pnl:
             name: round(value, 6) + 0.0
             for name, value in {**parts, "rebates_est": self._rebates, "fees": 0.0, "total": total}.items()
         }
+
+    def _earn(self, mark: _Mark) -> None:
+        self.earned.append((mark.filled_ns, mark.signed_shares * (mark.marks[-1] - mark.px)))
 
     def _now(self, symbol: str, otherwise: float) -> float:
         price = microprice(self.books.get(symbol))

@@ -219,7 +219,9 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     if access.venue_url:
         pairs = [(market.up_token, market.down_token) for market in maker.status.markets.values()]
         compare_with_ledger(summary, access.venue_url, access.funder, pairs, failed=ending.internal_failure)
-        summary["faults"] = faults_met(access.venue_url, maker.status.timeline, began_ns)
+        summary["faults"] = faults_met(
+            access.venue_url, maker.status.timeline, began_ns, maker.status.states, maker.status.earned
+        )
     flat = ending.flat_verified and not summary["venue_orders_at_exit"]
     code = summary["exit_code"] = exit_code(
         flat, ending.internal_failure, maker.latch.is_set(), bool(summary["violations"])

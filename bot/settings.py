@@ -65,6 +65,13 @@ class LimitSettings(Section):
     capital_max: float = Field(1000, gt=0, description="USD paid into all markets together")
 
 
+class Recovery(Section):
+    """How cautiously it comes back after it cancelled everything."""
+
+    cooldown_s: float = Field(5, ge=1, le=600, description="seconds flat after a failure, doubling when it repeats")
+    cooldown_s_max: float = Field(60, ge=1, le=3600, description="seconds, the longest of them")
+
+
 class Run(Section):
     series: tuple[str, ...] = ("btc-updown-5m",)
     mode: Literal["sim", "paper", "live"] = "sim"
@@ -105,6 +112,7 @@ class Settings(Section):
     binance: Binance = Binance()
     limits: LimitSettings = LimitSettings()
     strategy: StrategySection = StrategySection()  # type: ignore[valid-type]
+    recovery: Recovery = Recovery()
     run: Run = Run()
 
     @model_validator(mode="after")
@@ -115,6 +123,8 @@ class Settings(Section):
             )
         if self.limits.order_size_max > 2 * self.limits.q_max:
             raise ValueError("limits.order_size_max is above twice limits.q_max: no such order could pass")
+        if self.recovery.cooldown_s > self.recovery.cooldown_s_max:
+            raise ValueError("recovery.cooldown_s is above recovery.cooldown_s_max")
         if faults := problems(self.parameters()):
             raise ValueError("; ".join(f"strategy.{fault}" for fault in faults))
         return self

@@ -9,7 +9,7 @@ import os
 import resource
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Status:
         self.settled: list[dict[str, Any]] = []
         self.violations: list[dict[str, Any]] = []
         self.timeline: deque[tuple[Ns, str]] = deque(maxlen=TIMELINE_KEPT)  # states, alerts, reconnects: what was done
+        self.states: deque[tuple[Ns, str]] = deque(maxlen=TIMELINE_KEPT)  # each from its time on
         self._reconnects: dict[str, int] = {}
         self.record: dict[str, Any] = {"state": "starting", "reasons": [], **self._fixed}
 
@@ -84,6 +85,7 @@ class Status:
         self._keep(now_ns)
         if self.record["state"] != self._state:
             self._state = self.record["state"]
+            self.states.append((now_ns, self._state))
             self.timeline.append((now_ns, ": ".join([self._state, *self.record["reasons"][:3]])))
             logger.info("state is {}", ": ".join([self._state, *self.record["reasons"][:3]]))
 
@@ -103,6 +105,11 @@ class Status:
                 self._alert_seq = alert["seq"]
                 self.timeline.append((now_ns, f"alert: {alert['text']}"))
                 logger.log("ERROR" if alert["level"] == 1 else "WARNING", "{}", alert["text"])
+
+    @property
+    def earned(self) -> Sequence[tuple[Ns, float]]:
+        """When each fill was, and what it had earned after the last horizon, USD."""
+        return self._pnl.earned
 
     def market_of(self, symbol: str) -> Market | None:
         return self.markets.get(symbol)

@@ -231,6 +231,9 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
     note = f" ({GENERATED})" if summary.get("mode") == "sim" else ""
     lines.append(f"PnL {pnl.get('total', 0):+.2f} USD{note}")
-    lines += [f"fault {row['id']} {row['count']}x: {'; '.join(row['answered'])}" for row in summary.get("faults", [])]
+    lines += [
+        f"fault {row['id']} {row['count']}x, cost {row['cost_usd']:+.2f} USD: {'; '.join(row['answered'])}"
+        for row in summary.get("faults", [])
+    ]
     lines += [f"VIOLATION {row['invariant']}: {row['text']}" for row in summary.get("violations", [])]
     return lines
