@@ -174,7 +174,7 @@ class Books:
         order: Order | None,
         report: ExecutionReport | None = None,
         *,
-        cum: Qty = 0,
+        cum: Qty | None = None,
         qty: Qty = 0,
         asked_ns: Ns = 0,
     ) -> None:
@@ -214,6 +214,8 @@ class Books:
                     self.fail(f"{event.name} contradicts order {order.order_id}, which is {order.state}")
                 case Do.ALARM_MARKET:
                     self.fail_market(order.symbol, f"{event.name} for order {order.order_id}")
+                case Do.WARN:
+                    self.alert(2, f"{event.name} of order {order.order_id}, which is {order.state}")
                 case Do.HALT:
                     self.halt(f"order {order.order_id} was filled beyond its size")
                 case Do.ENDED:

@@ -64,7 +64,7 @@ class Facts(Books):
             case ExecType.MATCHED:
                 self._acked(Event.ACK_MATCHED, order, report)
             case ExecType.UPDATE:
-                self.tell(Event.UPDATE, order, report, cum=report.cum_qty or 0)
+                self.tell(Event.UPDATE, order, report, cum=report.cum_qty)
             case ExecType.CANCELED if report.source is Source.CANCEL:
                 self.tell(Event.CANCEL_OK, order, report)
             case ExecType.CANCELED:
@@ -75,7 +75,7 @@ class Facts(Books):
                     self._rejected(order, report)
 
     def _acked(self, event: Event, order: Order | None, report: ExecutionReport) -> None:
-        self.tell(event, order, report, cum=report.cum_qty or 0)
+        self.tell(event, order, report, cum=report.cum_qty)
         if order is None:
             return
         self.counts["acked"] += 1
@@ -93,7 +93,7 @@ class Facts(Books):
 
     def _cancellation(self, order: Order | None, report: ExecutionReport) -> None:
         asked_for = order is None or order.cancel_wanted or not order.is_open or self._over(order.symbol)
-        self.tell(Event.CANCELLATION, order, report, cum=report.cum_qty or 0)
+        self.tell(Event.CANCELLATION, order, report, cum=report.cum_qty)
         if asked_for or order is None or order.state.value == "filled":
             return
         self._unasked.append(self.now)

@@ -14,7 +14,7 @@ TABLE is the table of the fault catalogue, cell by cell; read the two side by si
     back       listed in two valid reads in a row: ! >PC D
     RJ?        >RJ when nothing was ever matched, else ! Q
     !          contradiction: page, cancel all      !m      the same for this market only
-    bug        cannot happen: assertion
+    warn       tell a person, and nothing else      bug     cannot happen: assertion
 Cumulative figures never touch inventory, only trades do. Ended orders stay findable: late events must still find them.
 """
 
@@ -31,7 +31,9 @@ from bot.units import LOT, Ns, Px, Qty
 
 # Two cells differ from the catalogue: E2 in UNK and CX. An order that waits in a stuck gateway's queue passes its ack
 # timer there, and may be given up, before the gate refuses it; that refusal is proof that nothing was sent.
-# E25 also stands for a read of one order that says live. E28C and E28M are E28's two halves.
+# The ! of E22 is for the market alone, as row S02 and the sequence "ghost" have it. E25 also stands for a read of one
+# order that says live. E28C and E28M are E28's two halves. Ended orders are asked for (E29, E30) by the one read of
+# trades that every gap and restart makes, not one by one: it goes back to 60 s before the last moment we trust.
 TABLE = """
 event                        | none      | CR      | PN       | UNK      | W        | PC      | CX     | FL       | RJ
 E1 submit                    | bug       | >PN     | bug      | bug      | bug      | bug     | bug    | bug      | bug
@@ -56,8 +58,8 @@ E19 trade, new key           | O         | !       | >W* F    | >W* F    | F    
 E20 trade, higher rank       | O         | bug     | rank     | rank     | rank     | rank    | rank   | rank     | rank
 E21 trade, no higher rank    | O         | bug     | count    | count    | count    | count   | count  | count    | count
 E22 FAILED, known key        | O         | bug     | bug      | X Q !m   | X !m     | X !m    | X !m   | X >UNK Q !m | X !m
-E23 FAILED, new key          | O tomb    | !       | >W* tomb | >W* tomb | tomb     | tomb    | tomb   | tomb     | tomb
-E24 CANCELLATION(m)          | O         | !       | >CX V    | >CX V    | >CX V    | >CX V   | V      | V        | V
+E23 FAILED, new key          | O tomb    | !       | >W* tomb | >W* tomb | tomb     | tomb    | tomb   | tomb     | ! >PC tomb
+E24 CANCELLATION(m)          | O         | !       | >CX V    | >CX V    | >CX V    | >CX V   | V      | V        | V warn
 E25 snapshot lists oid(m)    | adopt >PC D ! | !   | >W* V    | >W* V    | V        | V D@    | back   | back     | ! >PC D
 E26 snapshot lacks oid       | =         | =       | =        | Q gone5  | >UNK Q   | Q gone  | =      | =        | =
 E27 query says null          | =         | bug     | =        | gone5    | >UNK Q   | gone    | =      | =        | =
@@ -120,6 +122,7 @@ class Do(enum.StrEnum):
     NEW = "new"
     ALARM = "alarm"  # contradiction: page and cancel all
     ALARM_MARKET = "alarm_market"
+    WARN = "warn"
     HALT = "halt"  # more was filled than ordered
     ENDED = "ended"
 
@@ -129,7 +132,9 @@ W, PC = OrderState.WORKING, OrderState.PENDING_CANCEL
 CX, FL, RJ = OrderState.CANCELED, OrderState.FILLED, OrderState.REJECTED
 COLUMNS = {"none": None, "CR": CR, "PN": PN, "UNK": UNK, "W": W, "PC": PC, "CX": CX, "FL": FL, "RJ": RJ}
 OPEN = frozenset({CR, PN, UNK, W, PC})
-DUST = LOT  # less than one lot open is nothing: the venue matches in whole lots
+# Less than one lot open is nothing: the venue matches in whole lots. The catalogue says "within 0.01"; a whole lot open
+# is not taken for nothing here, because it may rest at the venue, which two reads would then call a contradiction.
+DUST = LOT
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -208,7 +213,7 @@ class Orders:
         self.live: dict[str, Order] = {}
         self.changed_ns: Ns = 0  # last local change or cancel of any order
         self._now: Ns = 0
-        self._cum: Qty = 0
+        self._cum: Qty | None = None
         self._qty: Qty = 0
         self._asked_ns: Ns = 0
         self._do: list[Do] = []
@@ -280,9 +285,19 @@ class Orders:
         return old
 
     def apply(
-        self, event: Event, order: Order | None, now_ns: Ns, *, cum: Qty = 0, qty: Qty = 0, asked_ns: Ns = 0
+        self,
+        event: Event,
+        order: Order | None,
+        now_ns: Ns,
+        *,
+        cum: Qty | None = None,
+        qty: Qty = 0,
+        asked_ns: Ns = 0,
     ) -> list[Do]:
-        """Run one cell, then the rules that hold after every event. `cum` is m of V(m), `qty` a trade's size."""
+        """Run one cell, then the rules that hold after every event.
+
+        `cum` is m of V(m), None where it was not said; `qty` a trade's size; `asked_ns` when a read was asked.
+        """
         self._now, self._cum, self._qty, self._asked_ns = now_ns, cum, qty, asked_ns
         self._do = []
         if order is None:
@@ -355,8 +370,7 @@ class Orders:
 
     def _cancel(self, order: Order, event: Event) -> None:
         self._enter(order, CX)
-        if event in (Event.CANCEL_OK, Event.SNAPSHOT_LACKS):
-            order.tail_ns = self._now
+        order.tail_ns = self._now  # until V or a query tells how much was matched
 
     def _want_cancel(self, order: Order, event: Event) -> None:
         order.cancel_wanted = True
@@ -377,6 +391,8 @@ class Orders:
         self._do.append(Do.QUERY)
 
     def _raise_cum(self, order: Order, event: Event) -> None:
+        if self._cum is None:
+            return
         order.venue_cum = max(order.venue_cum, self._cum)
         if event in (Event.CANCELLATION, Event.QUERY_CANCELED):
             order.tail_ns = 0
@@ -398,8 +414,7 @@ class Orders:
             order.absent += 1
             order.absent_ns = self._asked_ns
         if order.absent >= 2 and order.empty_query and not order.debt:
-            self._enter(order, CX)
-            order.tail_ns = 0 if event is Event.QUERY_NULL else self._now
+            self._cancel(order, event)
 
     def _gone_after_settle(self, order: Order, event: Event) -> None:
         since = max(order.sent_ns, order.since_ns) if order.voided else order.sent_ns
@@ -467,6 +482,7 @@ STEPS: dict[str, Step] = {
     "RJ?": Orders._reject_if_unmatched,
     "!": _emit(Do.ALARM),
     "!m": _emit(Do.ALARM_MARKET),
+    "warn": _emit(Do.WARN),
 }
 # Without a record there is nothing to change: only these codes mean something (adopt makes the record, which is then PC).
 NONE_DO = {"O": Do.ORPHAN, "tomb": Do.TOMB, "adopt": Do.ADOPT, "D": Do.DELETE, "new": Do.NEW, "!": Do.ALARM}

@@ -149,7 +149,7 @@ class Reads(Facts):
             case FoundStatus.ABSENT:
                 if valid:
                     self.tell(Event.QUERY_NULL, order, asked_ns=message.asked_ns)
-        if order.is_open and message.found is not FoundStatus.LIVE and not news:
+        if order.is_open and valid and message.found is not FoundStatus.LIVE and not news:
             order.empty_query = True
         self.orders.query_answered(order, message.asked_ns, self.now, known=True)
         self.mark(order.symbol)
@@ -206,7 +206,10 @@ class Reads(Facts):
             self.user_events.update(counted)
 
     def gap(self, reason: str) -> None:
-        """The user stream may have missed something: CA + CD, and every live order is told."""
+        """The user stream may have missed something: CA + CD, and every live order is told.
+
+        Ended ones are not asked for one by one: reconciling reads the trades since the last moment we trust.
+        """
         for order in list(self.orders.live.values()):
             self.tell(Event.GAP, order)
         self.recovery.gap(self.now)

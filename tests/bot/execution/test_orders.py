@@ -1,13 +1,12 @@
-"""The order state machine: every cell, every worked sequence of the fault catalogue, and any order of reports."""
+"""The worked sequences of the fault catalogue, told to the executor, and any order of reports. Cells: test_order_table."""
 
 from __future__ import annotations
 
-import pytest
-from desk_fake import SYMBOL, UP, Bench, acked, of, placement, requests, trade
+from desk_fake import SYMBOL, Bench, acked, of, placement, requests, trade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.execution.orders import CELLS, COLUMNS, Do, Event, Order, Orders
+from bot.execution.orders import Order
 from bot.messages import (
     BotState,
     CancelOrder,
@@ -30,160 +29,12 @@ from bot.messages import (
     OutcomeUnknown,
     Reject,
     Request,
-    Side,
     Source,
     TradeStatus,
 )
 from bot.units import NS_PER_S, QTY_ONE
 
-# The catalogue's table as a person reads it: what each cell does, in words of its own.
-CATALOGUE = """
-E1  | bug | PN | bug | bug | bug | bug | bug | bug | bug
-E2  | bug | RJ | RJ | RJ | bug | bug | = | bug | bug
-E3  | = | RJ | want,delete | want,delete | PC,delete | = | = | = | =
-E4  | = | RJ | want | want | PC | = | = | = | =
-E5  | new | RJ,new | want,delete,hold | want,delete,hold | PC,delete,hold | hold | new | new | new
-E6  | = | = | UNK,query | query | = | = | = | = | =
-E7  | = | = | = | = | = | delete | = | = | =
-E8  | alarm | bug | W | W | = | = | = | = | alarm,PC,delete
-E9  | alarm | bug | W,cum,query | W,cum,query | cum,query | cum,query | cum,query | = | alarm,PC,cum,query
-E10 | alarm | bug | RJ | RJ | alarm,query | query | = | alarm,query | =
-E11 | = | bug | UNK,query | query | = | = | = | = | =
-E12 | = | bug | UNK,query | query | = | = | = | = | alarm,PC,delete
-E13 | = | bug | CX,query | CX,query | CX,query | CX,query | = | = | alarm
-E14 | = | bug | want | want,query | PC,query | query | = | = | =
-E15 | = | bug | want | want | PC | = | = | = | =
-E16 | = | = | want | want,query | PC,delete | delete | = | = | =
-E17 | orphan | alarm | W | W | = | = | = | = | alarm,PC,delete
-E18 | orphan | alarm | W,cum | W,cum | cum | cum | cum | cum | alarm,PC,cum
-E19 | orphan | alarm | W,fill | W,fill | fill | fill | fill | fill,alarm | alarm,PC,fill
-E20 | orphan | bug | rank | rank | rank | rank | rank | rank | rank
-E21 | orphan | bug | count | count | count | count | count | count | count
-E22 | orphan | bug | bug | void,query,market | void,market | void,market | void,market | void,UNK,query,market | void,market
-E23 | orphan,tomb | alarm | W,tomb | W,tomb | tomb | tomb | tomb | tomb | tomb
-E24 | orphan | alarm | CX,cum | CX,cum | CX,cum | CX,cum | cum | cum | cum
-E25 | adopt,delete,alarm | alarm | W,cum | W,cum | cum | cum,delete | = | = | alarm,PC,delete
-E26 | = | = | = | query | UNK,query | query | = | = | =
-E27 | = | bug | = | = | UNK,query | = | = | = | =
-E28C| adopt,alarm | bug | CX,cum | CX,cum | CX,cum | CX,cum | cum | = | alarm,cum,query
-E28M| adopt,alarm | bug | UNK,cum,query | cum,query | cum,query | cum,query | cum | = | alarm,cum,query
-E29 | = | RJ | want | want | PC | = | query | query | query
-E30 | = | RJ | UNK,want | UNK,want | UNK,want | UNK,want | query | query | query
-"""
-ROWS = {
-    Event(line.split("|")[0].strip()): [cell.strip() for cell in line.split("|")[1:]]
-    for line in CATALOGUE.strip().splitlines()
-}
-WORDS = {"delete": Do.DELETE, "query": Do.QUERY, "fill": Do.FILL, "void": Do.VOID, "tomb": Do.TOMB, "rank": Do.RANK,
-         "count": Do.COUNT, "orphan": Do.ORPHAN, "adopt": Do.ADOPT, "hold": Do.HOLD, "new": Do.NEW, "alarm": Do.ALARM,
-         "market": Do.ALARM_MARKET}  # fmt: skip
 TWENTY = 20 * QTY_ONE
-T = 100 * NS_PER_S
-
-
-def an_order(state: OrderState, **given: object) -> tuple[Orders, Order]:
-    orders = Orders(epoch_of=lambda symbol: 1)
-    order = Order(
-        cl_ord_id="c", order_id="o", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=5000, order_qty=TWENTY, epoch=1,
-        created_ns=NS_PER_S, sent_ns=NS_PER_S, state=state, cancel_wanted=state is OrderState.PENDING_CANCEL,
-    )  # fmt: skip
-    if state is OrderState.FILLED:
-        order.cum_qty = order.venue_cum = TWENTY
-    for name, value in given.items():
-        setattr(order, name, value)
-    orders.add(order)
-    return orders, order
-
-
-@pytest.mark.parametrize("column", list(enumerate(COLUMNS.items())), ids=lambda column: column[1][0])
-@pytest.mark.parametrize("event", list(Event))
-def test_every_cell_does_what_the_catalogue_says(
-    event: Event, column: tuple[int, tuple[str, OrderState | None]]
-) -> None:
-    index, (_, state) = column
-    says = ROWS[event][index].split(",")
-    orders, order = (Orders(epoch_of=lambda symbol: 1), None) if state is None else an_order(state)
-    if says == ["bug"]:
-        with pytest.raises(AssertionError):
-            orders.apply(event, order, T)
-        return
-    cum, qty = 5 * QTY_ONE, 3 * QTY_ONE
-    did = set(orders.apply(event, order, T, cum=cum, qty=qty, asked_ns=T)) - {Do.ENDED, Do.HALT}
-    assert did == {WORDS[word] for word in says if word in WORDS}
-    if order is not None:
-        goes = [COLUMNS[word] for word in says if word in COLUMNS]
-        assert order.state is (goes[0] if goes else state)
-        if "want" in says:
-            assert order.cancel_wanted
-        if "cum" in says:
-            assert order.venue_cum >= cum
-
-
-def test_no_cell_leads_from_an_ended_order_back_to_work() -> None:
-    for (_, state), codes in CELLS.items():
-        if state in (OrderState.CANCELED, OrderState.FILLED, OrderState.REJECTED):
-            assert ">W*" not in codes
-
-
-@pytest.mark.parametrize("event", [Event.ACKED, Event.PLACEMENT, Event.UPDATE, Event.TRADE, Event.SNAPSHOT_LISTS])
-@pytest.mark.parametrize("given", [{"cancel_wanted": True}, {"epoch": 0}])
-def test_an_ack_of_an_order_nobody_wants_any_more_is_cancelled_at_once(event: Event, given: dict[str, object]) -> None:
-    orders, order = an_order(OrderState.PENDING_NEW, **given)
-    assert Do.DELETE in orders.apply(event, order, T, qty=QTY_ONE, asked_ns=T)
-    assert order.state is OrderState.PENDING_CANCEL
-
-
-def test_a_delete_is_repeated_by_its_timer_only_if_cancel_was_wanted() -> None:
-    orders, order = an_order(OrderState.PENDING_NEW, cancel_wanted=True)
-    assert orders.apply(Event.CANCEL_TIMER, order, T) == [Do.DELETE]
-
-
-def test_a_reject_of_an_order_that_was_matched_is_a_contradiction() -> None:
-    orders, order = an_order(OrderState.UNKNOWN, venue_cum=QTY_ONE)
-    assert set(orders.apply(Event.REJECTED, order, T)) == {Do.ALARM, Do.QUERY}
-    assert order.state is OrderState.UNKNOWN
-
-
-@pytest.mark.parametrize("state", [OrderState.CANCELED, OrderState.FILLED])
-def test_an_ended_order_must_be_listed_twice_before_it_is_believed(state: OrderState) -> None:
-    orders, order = an_order(state)
-    assert orders.apply(Event.SNAPSHOT_LISTS, order, T, asked_ns=T) == []
-    orders.apply(Event.SNAPSHOT_LACKS, order, T)
-    assert orders.apply(Event.SNAPSHOT_LISTS, order, T, asked_ns=T) == []
-    assert Do.ALARM in orders.apply(Event.SNAPSHOT_LISTS, order, T + 1, asked_ns=T + 1)
-    assert order.state is OrderState.PENDING_CANCEL or state is OrderState.FILLED
-
-
-def test_two_reads_without_it_end_a_cancel_only_with_an_empty_query_and_no_debt() -> None:
-    orders, order = an_order(OrderState.PENDING_CANCEL)
-    orders.apply(Event.SNAPSHOT_LACKS, order, T, asked_ns=T)
-    orders.apply(Event.SNAPSHOT_LACKS, order, T + NS_PER_S, asked_ns=T + NS_PER_S)
-    assert order.state is OrderState.PENDING_CANCEL
-    orders.apply(Event.QUERY_NULL, order, T + 2 * NS_PER_S, asked_ns=T + 2 * NS_PER_S)
-    assert order.state is OrderState.CANCELED
-
-
-@pytest.mark.parametrize(("cum", "state"), [(19_990_001, OrderState.FILLED), (19_980_000, OrderState.WORKING)])
-def test_dust_counts_as_filled(cum: int, state: OrderState) -> None:
-    orders, order = an_order(OrderState.WORKING)
-    orders.apply(Event.TRADE, order, T, qty=cum)
-    assert order.state is state
-
-
-def test_more_than_was_ordered_halts_and_stays_true() -> None:
-    orders, order = an_order(OrderState.WORKING)
-    assert Do.HALT in orders.apply(Event.TRADE, order, T, qty=21 * QTY_ONE)
-    assert order.cum_qty == 21 * QTY_ONE
-
-
-@pytest.mark.parametrize(
-    ("state", "exposure"), [(s, 15 if s not in (OrderState.CANCELED, OrderState.REJECTED) else 0) for s in OrderState]
-)
-def test_exposure_counts_all_that_may_still_fill(state: OrderState, exposure: int) -> None:
-    _, order = an_order(state)
-    order.cum_qty = 5 * QTY_ONE
-    order.venue_cum = TWENTY if state is OrderState.FILLED else 0
-    assert order.exposure == exposure * QTY_ONE
 
 
 # -- the worked sequences ------------------------------------------------------------------------------------------
