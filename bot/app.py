@@ -35,7 +35,7 @@ from bot.desk import OperatorDesk
 from bot.errors import JournalError, SettingsError
 from bot.execution.executor import Executor
 from bot.execution.gate import Gate
-from bot.execution.risk import Limits
+from bot.execution.risk import limits_of
 from bot.execution.timers import Timers
 from bot.faults import FaultWatch
 from bot.flat import FlatReport
@@ -49,7 +49,7 @@ from bot.quoting.strategy import Strategy
 from bot.settings import Settings
 from bot.state import Latch, RunDir
 from bot.status import Status
-from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns, Usd
+from bot.units import NS_PER_MS, NS_PER_S, USD_ONE, Ns, Usd
 from bot.venues.binance import BinanceFeed
 from bot.venues.conversation import Conversation
 from bot.venues.polymarket_book import MarketFeed
@@ -134,15 +134,8 @@ class Bot:
         utc_day, day_pnl = day_of(state_dir / "day_loss")
         salt_base = time.time_ns() // 1000 % 2**50  # never one of an earlier run, and still a safe JSON integer
         self.journal = Journal(state_dir / "journal", salt_base=salt_base, started_utc_ns=time.time_ns())
-        limits = settings.limits
         self.executor = Executor(
-            limits=Limits(
-                q_max=round(limits.q_max * QTY_ONE),
-                order_size_max=round(limits.order_size_max * QTY_ONE),
-                loss_max_mkt=round(limits.loss_max_mkt * USD_ONE),
-                loss_max_day=round(limits.loss_max_day * USD_ONE),
-                capital_max=round(limits.capital_max * USD_ONE),
-            ),
+            limits=limits_of(**settings.limits.model_dump()),
             order_id_of=access.signer.order_id_of,
             salt_base=salt_base,
             timers=Timers(

@@ -13,7 +13,7 @@ from bot.execution.budget import Budget, Rates
 from bot.execution.orders import Do, Event, Order, Orders
 from bot.execution.position import FillRecord, Positions
 from bot.execution.recovery import Recovery
-from bot.execution.risk import Exposed, Limits, Risk, Use
+from bot.execution.risk import Exposed, Limits, Risk, Total, Use, total
 from bot.execution.slots import Desk, Slot
 from bot.execution.timers import Timers
 from bot.messages import (
@@ -28,7 +28,7 @@ from bot.messages import (
     Message,
     Side,
 )
-from bot.units import NS_PER_S, PX_ONE, Ns, Px, Qty
+from bot.units import NS_PER_S, PX_ONE, Ns, Px, Qty, Usd
 
 HOUR_NS: Ns = 3600 * NS_PER_S
 VOIDS_MAX = 3  # reverted fills an hour before the bot halts
@@ -71,6 +71,7 @@ class Books:
         self.alerts: deque[Alert] = deque(maxlen=20)
         self.alert_seq = 0
         self.counts = dict.fromkeys(("placed", "acked", "rejected", "canceled", "filled"), 0)
+        self.wishes = 0  # orders that accepted intents asked for: never fewer than were placed
         self.user_events = dict.fromkeys(("handled", "duplicates", "quarantined"), 0)
         self.now: Ns = 0
         self.cause_ns: Ns = 0  # receive time of the market frame behind the message being handled
@@ -82,6 +83,7 @@ class Books:
         self.tick_utc_ns: Ns = 0
         self._balance_ns: Ns = 0  # last asked
         self._uses: dict[str, Use] = {}
+        self._total: Total | None = None
         self._voids: deque[Ns] = deque(maxlen=VOIDS_MAX)
 
     def epoch_of(self, symbol: str) -> int:
@@ -96,6 +98,7 @@ class Books:
         """Something of this market changed: what it uses of the limits is counted anew, and it is looked at and told."""
         self.touched.add(symbol)
         self._uses.pop(symbol, None)
+        self._total = None
 
     def use(self, desk: Desk) -> Use:
         """What a market uses of the limits."""
@@ -104,12 +107,28 @@ class Books:
             use = self._uses[desk.market.symbol] = self.use_without(desk, None)
         return use
 
+    def total(self) -> Total:
+        """What all markets use of the limits."""
+        if self._total is None:
+            self._total = total(self.use(desk) for desk in self.desks.values())
+        return self._total
+
     def use_without(self, desk: Desk, own: Order | None) -> Use:
-        """The same, counted anew and as if one order were not there."""
+        """What a market uses, counted anew and as if one order were not there."""
         symbol = desk.market.symbol
         exposed: list[Exposed] = [order for order in self.orders.of_market(symbol) if order is not own]
         exposed.extend(orphan for orphan in self.orphans.values() if orphan.symbol == symbol)
         return self.risk.use(desk.market, self.positions, exposed)
+
+    def live_count(self) -> int:
+        """Everything that may be live."""
+        return len(self.orders.live) + len(self.orphans)
+
+    def ghosts(self, asset_id: str) -> Qty:
+        """Shares matched long ago that never reached the chain."""
+        if not self.positions.unsettled:
+            return 0
+        return self.positions.unsettled_qty(asset_id, self.now - self.timers.ghost_ns)
 
     # -- going flat ----------------------------------------------------------------------------------------------------
 
@@ -262,7 +281,9 @@ class Books:
         return desk.slots.get(order.leg) if desk is not None else None
 
     def _filled(self, order: Order, report: ExecutionReport) -> None:
+        before = self.positions.cash
         record = self.positions.book(report, order.symbol, order.asset_id, order.side, self.now)
+        self._after_payout(order.symbol, before)
         if order.cum_qty == report.last_qty:
             self.counts["filled"] += 1
         if not report.maker:
@@ -273,11 +294,18 @@ class Books:
         self.emit_fill(record, report, order.cl_ord_id, 1)
 
     def _voided(self, report: ExecutionReport, order: Order | None) -> None:
+        before = self.positions.cash
         record = self.positions.void(report)
+        self._after_payout(record.symbol, before)
         self.emit_fill(record, report, order.cl_ord_id if order is not None else "", -1)
         self._voids.append(self.now)
         if len(self._voids) == VOIDS_MAX and self.now - self._voids[0] < HOUR_NS:
             self.halt(f"{VOIDS_MAX} fills were reverted within an hour")
+
+    def _after_payout(self, symbol: str, cash_before: Usd) -> None:
+        """What moves after its market was paid out is a result of the day at once."""
+        if self.positions.of(symbol).winner:
+            self.risk.realised_day += self.positions.cash - cash_before
 
     def emit_fill(self, record: FillRecord, report: ExecutionReport, cl_ord_id: str, sign: int) -> None:
         self.mark(record.symbol)

@@ -21,6 +21,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     cancels_burst: int = 120
     placements_per_s: int = 20  # of our signer, so that quoting never gets near the venue's bucket
     placements_burst: int = 20
+    queries_per_s: int = 20  # reads of single orders; the venue takes 50 reads of trades a second
+    queries_burst: int = 40
     reserve_share: float = 0.2  # of the cancel bucket, never spent by quoting
     penalty_ns: Ns = 10 * NS_PER_S  # after a 429 the own rate halves, and doubles back after this long without one
 
@@ -64,6 +66,7 @@ class Budget:
         self._orders = Bucket(rates.orders_per_s, rates.orders_burst)
         self._cancels = Bucket(rates.cancels_per_s, rates.cancels_burst)
         self._placements = Bucket(rates.placements_per_s, rates.placements_burst)
+        self._queries = Bucket(rates.queries_per_s, rates.queries_burst)
         self.reserve = -int(-rates.cancels_burst * rates.reserve_share // 1)
         self._divisor = 1
         self._penalty_until_ns: Ns = 0
@@ -78,6 +81,10 @@ class Budget:
     def take_cancel(self, now_ns: Ns) -> bool:
         """One cancel of quoting: a price moved."""
         return self._cancels.take(1, now_ns, keep=self.reserve)
+
+    def take_query(self, now_ns: Ns) -> bool:
+        """One read of a single order."""
+        return self._queries.take(1, now_ns)
 
     def charge_cancels(self, count: int, now_ns: Ns) -> None:
         """Cancels that safety asks for: counted, never refused. A cancel-all costs 1 and what it cancels."""
@@ -99,3 +106,14 @@ class Budget:
             "cancels": round(self._cancels.level, 1),
             "reserve": float(self.reserve),
         }
+
+    def uses(self) -> dict[str, tuple[float, int]]:
+        """Of each rate, what is used of its burst, and the burst."""
+        rates = self._rates
+        bursts = {
+            "orders_rate": (self._orders, rates.orders_burst),
+            "placements_rate": (self._placements, rates.placements_burst),
+            "cancels_rate": (self._cancels, rates.cancels_burst),
+            "queries_rate": (self._queries, rates.queries_burst),
+        }
+        return {name: (round(burst - bucket.level, 1), burst) for name, (bucket, burst) in bursts.items()}

@@ -14,7 +14,7 @@ from bot.execution import slots, views, watch
 from bot.execution.budget import Rates
 from bot.execution.orders import Event, Order
 from bot.execution.reads import Reads
-from bot.execution.risk import Limits
+from bot.execution.risk import Limits, Total, Use, total
 from bot.execution.slots import Desk, Slot, Target
 from bot.execution.timers import Timers
 from bot.market import Market
@@ -48,7 +48,7 @@ from bot.messages import (
     TimerTick,
     TradesRead,
 )
-from bot.units import NS_PER_S, Ns, Px, Usd, notional
+from bot.units import LOT, NS_PER_S, Ns, Px, Usd, notional
 
 DAY_NS: Ns = 86_400 * NS_PER_S
 USER_FEED = "user"
@@ -143,6 +143,8 @@ class Executor(Reads):
             self.touched.update(self.desks)
         for symbol in sorted(self.touched & self.desks.keys()):
             desk = self.desks[symbol]
+            if self.risk.passed(self.use(desk), self.total()):
+                self._shed(desk)
             self._quote(desk)
             self._settle(desk)
         if self.queries:
@@ -152,7 +154,7 @@ class Executor(Reads):
             self.touched.clear()
 
     def _report_positions(self) -> None:
-        free_cash = self.positions.cash - sum(self.use(desk).buying for desk in self.desks.values())
+        free_cash = self.positions.cash - self.total().buying
         changed = self.desks if free_cash != self._told_cash else self.touched & self.desks.keys()
         self._told_cash = free_cash
         for symbol in sorted(changed):
@@ -170,7 +172,7 @@ class Executor(Reads):
         for order_id, order in list(self.queries.items()):
             if not order.query_due_ns:
                 del self.queries[order_id]
-            elif not order.query_ns and self.now >= order.query_due_ns:
+            elif not order.query_ns and self.now >= order.query_due_ns and self.budget.take_query(self.now):
                 del self.queries[order_id]
                 self.orders.asked(order, self.now)
                 self.out.append(
@@ -195,6 +197,7 @@ class Executor(Reads):
             self.alert(2, f"intent {intent.seq} of {intent.symbol} is refused: {fault}")
             return
         self._intents["handled"] += 1
+        self.wishes += slots.sides_wanted(intent)
         desk.intent = intent
         if intent.cancel_first or intent.quote_mode is QuoteMode.NO_QUOTE:
             self.pull(desk, "the strategy pulls")
@@ -222,10 +225,10 @@ class Executor(Reads):
                 fresh = slot.spent_seq != intent.seq and intent.epoch == self.epoch_of(intent.symbol)
                 if target is not None and fresh and self._may_place(desk, slot, target):
                     self._place(desk, slot, target, intent)
-            elif (
-                target is None or not self._keeps(desk, order, target, intent.quote_mode)
-            ) and self.budget.take_cancel(self.now):
-                self.tell(Event.CANCEL_WANTED if target is None else Event.REPLACE_WANTED, order)
+            elif target is None:
+                self.tell(Event.CANCEL_WANTED, order)
+            elif not self._keeps(desk, order, target, intent.quote_mode) and self.budget.take_cancel(self.now):
+                self.tell(Event.REPLACE_WANTED, order)
 
     def _keeps(self, desk: Desk, order: Order, target: Target, mode: QuoteMode) -> bool:
         if slots.keeps(order, target, mode):
@@ -253,36 +256,49 @@ class Executor(Reads):
     def _fit(self, desk: Desk, target: Target, own: Order | None) -> tuple[Target | None, bool]:
         """The target cut to what inventory, limits and cash allow beside everything but `own`; was it mirrored?"""
         market, symbol = desk.market, desk.market.symbol
-        use = self.use(desk) if own is None else self.use_without(desk, own)
+        use, all_ = self._beside(desk, own)
         held = self.positions.of(symbol).tokens.get(target.asset_id, 0)
         sellable = held - self.positions.unsettled_qty(target.asset_id)
         fitted = slots.feasible(target, market, use, sellable)
-        capital, buying = use.capital, use.buying
-        for other in self.desks.values():
-            if other is not desk:
-                other_use = self.use(other)
-                capital += other_use.capital
-                buying += other_use.buying
         room = self.risk.room(
             use,
-            capital,
-            self.positions.cash - buying,
+            all_,
+            self.positions.cash - all_.buying,
             up_token=fitted.up_token,
             side=fitted.side,
             px=fitted.px,
         )
-        if self._ghosts(fitted.asset_id) > self.risk.limits.unsettled_max:
+        if self.ghosts(fitted.asset_id) > self.risk.limits.unsettled_max:
             room = 0
         qty = min(fitted.qty, room)
         if qty < market.min_qty:
             return None, False
         return msgspec.structs.replace(fitted, qty=qty), fitted.side is not target.side
 
-    def _ghosts(self, asset_id: str) -> int:
-        """Shares matched long ago that never reached the chain."""
-        if not self.positions.unsettled:
-            return 0
-        return self.positions.unsettled_qty(asset_id, self.now - self.timers.ghost_ns)
+    def _beside(self, desk: Desk, own: Order | None) -> tuple[Use, Total]:
+        """What everything but `own` uses of the limits, in its market and in all."""
+        if own is None:
+            return self.use(desk), self.total()
+        use = self.use_without(desk, own)
+        return use, total([use, *(self.use(other) for other in self.desks.values() if other is not desk)])
+
+    def _shed(self, desk: Desk) -> None:
+        """A limit is passed by what we did not place or could not foresee: what has no room now may not rest."""
+        for order in list(self.orders.of_market(desk.market.symbol)):
+            if not order.is_open or order.cancel_wanted:
+                continue
+            use, all_ = self._beside(desk, order)
+            room = self.risk.room(
+                use,
+                all_,
+                self.positions.cash - all_.buying,
+                up_token=order.asset_id == desk.market.up_token,
+                side=order.side,
+                px=order.px,
+            )
+            if room + LOT <= order.leaves_qty:
+                self.alert(2, f"order {order.order_id} has no room any more within the limits")
+                self.tell(Event.CANCEL_WANTED, order)
 
     def _place(self, desk: Desk, slot: Slot, target: Target, intent: QuoteIntent) -> None:
         limits = self.risk.limits
@@ -291,21 +307,23 @@ class Executor(Reads):
             slot.spent_seq = intent.seq
             self.alert(2, f"{slot.name} {target.up_px} is too far from fair {fair_px}")
             return
-        if len(self.orders.live) + len(self.orphans) >= limits.open_orders_max:
+        if self.risk.crowded(self.use(desk), self.live_count(), up_token=target.up_token):
             return
         fitted, mirror = self._fit(desk, target, None)
         if fitted is None:
             return
         repeats = slot.repeats(target.up_px, self.now)
-        if repeats >= slots.REPEATS_MAX:
+        if repeats >= limits.repeats_max:
             self.halt(f"the same {slot.name} was sent {repeats} times in ten seconds and never filled")
             return
-        if repeats >= slots.REPEATS_SOFT:
+        if repeats >= limits.repeats_soft:
             slot.cool_until_ns = self.now + self.timers.side_cooldown_ns
+            return
+        if self.counts["placed"] >= self.wishes:
+            self.halt(f"{self.wishes} orders were asked for and sent, and one more would leave")
             return
         if not self.budget.take_order(self.now):
             return
-        assert self.counts["placed"] < 2 * self._intents["handled"]  # an intent has two sides: more is a runaway
         slot.spent_seq = intent.seq
         slot.count(target.up_px, self.now)
         self._submit(desk, slot, fitted, intent, mirror)
@@ -387,13 +405,13 @@ class Executor(Reads):
         """Pay a resolved market out once none of its orders may still fill, and forget a dropped one."""
         symbol = desk.market.symbol
         busy = any(order.symbol == symbol for order in self.orders.live.values())
-        if desk.winner and not desk.settled and not busy:
+        if desk.winner and not desk.settled and not busy and self.tick_utc_ns:  # or its result would be of no day
             desk.settled = True
             up, down = self.positions.quantities(desk.market)
             invested = self.positions.of(symbol).invested
             payout = self.positions.pay_out(symbol, desk.winner)
             self.mark(symbol)
-            self.risk.realise(payout - invested, self.utc_ns() // DAY_NS)
+            self.risk.realised_day += payout - invested
             self.out.append(
                 Settled(
                     symbol=symbol,
@@ -404,8 +422,7 @@ class Executor(Reads):
                     pnl=payout - invested,
                 )
             )
-            if self.risk.day_lost:
-                self.halt("the loss limit of the day is reached")
+            self._check_day()
         up_qty, down_qty = self.positions.quantities(desk.market)
         if desk.dropped and not busy and (desk.settled or not (up_qty or down_qty)):
             del self.desks[symbol]
@@ -444,10 +461,17 @@ class Executor(Reads):
                 self.mark(order.symbol)
         self.recovery.resume(self.now)
 
+    def _check_day(self) -> None:
+        """What a day may lose is lost: no resume helps, only the next UTC day or a larger limit."""
+        if self.risk.day_is_lost and self.recovery.state not in watch.STAYS_OUT:
+            self.halt("the loss limit of the day is reached")
+
     # -- time ------------------------------------------------------------------------------------------------------
 
     def _tick(self, tick: TimerTick) -> None:
         self.tick_ns, self.tick_utc_ns = tick.now_ns, tick.utc_ns
+        self.risk.roll(self.utc_ns() // DAY_NS)
+        self._check_day()
         for order in list(self.orders.live.values()):
             watch.over(self, order)
         self.expire_orphans()
@@ -462,4 +486,3 @@ class Executor(Reads):
             self._pruned_ns = self.now
             self.orders.forget(self.now)
             self.positions.prune(self.now, 2 * self.timers.keep_ns)
-            self.risk.realise(0, self.utc_ns() // DAY_NS)

@@ -11,7 +11,7 @@ from bot.execution.books import Books
 from bot.execution.budget import Rates
 from bot.execution.orders import Event, Order, W
 from bot.execution.risk import Limits
-from bot.execution.slots import BALANCE_MAX, Slot
+from bot.execution.slots import Slot
 from bot.execution.timers import Timers, backoff
 from bot.messages import (
     BotState,
@@ -28,8 +28,6 @@ from bot.messages import (
 from bot.units import NS_PER_S, PX_ONE, Ns
 
 BURST_NS: Ns = 2 * NS_PER_S  # two cancellations nobody asked for within this are a failure
-AMBIGUOUS_MAX = 3  # POSTs in a row without usable answer before the bot fails
-REFUSED_MAX = 5  # refusals in a row that we cannot tell apart before the bot fails
 
 
 class Facts(Books):
@@ -38,8 +36,8 @@ class Facts(Books):
     def __init__(self, *, limits: Limits, rates: Rates, timers: Timers, clean_start: bool) -> None:
         super().__init__(limits=limits, rates=rates, timers=timers, clean_start=clean_start)
         self._unasked: deque[Ns] = deque(maxlen=2)
-        self._ambiguous = 0
-        self._refused = 0
+        self.unanswered = 0  # orders in a row without usable answer
+        self.refused = 0  # refusals in a row that we cannot tell apart
         self._versions = 0
 
     def report(self, report: ExecutionReport) -> None:
@@ -79,7 +77,7 @@ class Facts(Books):
         if order is None:
             return
         self.counts["acked"] += 1
-        self._ambiguous = self._refused = self._versions = 0
+        self.unanswered = self.refused = self._versions = 0
         if not order.acked_ns:
             order.acked_ns = self.now
         slot = self.slot_of(order)
@@ -169,6 +167,7 @@ class Facts(Books):
     def _rejected(self, order: Order, report: ExecutionReport) -> None:
         """What a refusal teaches: when this side, or the bot, may try again."""
         slot = self.slot_of(order) or Slot(order.leg)
+        limits = self.risk.limits
         match report.reject:
             case Reject.STALE | Reject.SHUT:
                 # Ours, and nothing was sent. A shut gate opens when a stamp is fresh again: no need to try at 20 Hz.
@@ -179,14 +178,16 @@ class Facts(Books):
                 if order.epoch == self.epoch_of(order.symbol) and self.recovery.state is BotState.QUOTING:
                     self.fail("the gate's epoch is ahead of ours: somebody shut it")
             case Reject.POST_ONLY:
-                if slot.would_cross(self.now):
+                if slot.would_cross(self.now) >= limits.crossed_max:
                     slot.cool(self.now, self.timers)
             case Reject.BALANCE:
                 slot.balance_rejects += 1
                 slot.cool(self.now, self.timers)
-                if slot.balance_rejects >= BALANCE_MAX:
+                if slot.balance_rejects >= limits.balance_rejects_max:
                     slot.off = True
-                    self.alert(1, f"{order.leg} of {order.symbol} is off: {BALANCE_MAX} balance rejects in a row")
+                    self.alert(
+                        1, f"{order.leg} of {order.symbol} is off: {slot.balance_rejects} balance rejects in a row"
+                    )
                 self.want_balance()
             case Reject.TICK:
                 slot.blocked_px = order.up_px
@@ -206,11 +207,11 @@ class Facts(Books):
             case Reject.RESTRICTED:
                 self.fail(f"the venue takes no orders: {report.text}")
             case _:
-                self._refused += 1
+                self.refused += 1
                 slot.cool(self.now, self.timers)
-                if self._refused >= REFUSED_MAX:
-                    self._refused = 0
-                    self.fail(f"{REFUSED_MAX} orders in a row were refused: {report.text}")
+                if self.refused >= limits.refused_max:
+                    self.refused = 0
+                    self.fail(f"{limits.refused_max} orders in a row were refused: {report.text}")
 
     def cancel_reject(self, message: CancelReject) -> None:
         self.tell_known(Event.CANCEL_REFUSED, message.order_id)
@@ -229,10 +230,10 @@ class Facts(Books):
             return
         order.answered = True
         self.tell(Event.DUPLICATED if message.duplicated else Event.AMBIGUOUS, order)
-        self._ambiguous += 1
-        if self._ambiguous >= AMBIGUOUS_MAX:
-            self._ambiguous = 0
-            self.fail(f"{AMBIGUOUS_MAX} orders in a row got no usable answer: {message.text}")
+        self.unanswered += 1
+        if self.unanswered >= self.risk.limits.unanswered_max:
+            self.unanswered = 0
+            self.fail(f"{self.risk.limits.unanswered_max} orders in a row got no usable answer: {message.text}")
 
     def mass_cancel_report(self, message: MassCancelReport) -> None:
         self.recovery.mass_cancel_told(message, self.now)

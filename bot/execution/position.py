@@ -38,11 +38,15 @@ class FillRecord(msgspec.Struct, kw_only=True):
 
 
 class Holding(msgspec.Struct, kw_only=True):
-    """One market's shares by token and the net USD paid for them. After the payout shares turn into cash at once."""
+    """One market's shares and the net USD paid for them, by token. After the payout shares turn into cash at once."""
 
     tokens: dict[str, Qty] = {}
-    invested: Usd = 0
+    paid: dict[str, Usd] = {}
     winner: str = ""  # the token that pays, once it paid
+
+    @property
+    def invested(self) -> Usd:
+        return sum(self.paid.values())
 
 
 class Positions:
@@ -156,7 +160,7 @@ class Positions:
         payout = holding.tokens.get(winner, 0)
         holding.winner = winner
         holding.tokens.clear()
-        holding.invested = 0
+        holding.paid.clear()
         self.cash += payout
         return payout
 
@@ -179,8 +183,8 @@ class Positions:
         if not record.history or sign < 0:  # a reverted fill gives its money back whoever paid it
             self.cash -= sign * record.cost
         if not holding.winner:
-            holding.invested += sign * record.cost
-            held = holding.tokens.get(record.asset_id, 0)
-            holding.tokens[record.asset_id] = held + sign * record.signed_qty
+            token = record.asset_id
+            holding.tokens[token] = holding.tokens.get(token, 0) + sign * record.signed_qty
+            holding.paid[token] = holding.paid.get(token, 0) + sign * record.cost
         elif holding.winner == record.asset_id:
             self.cash += sign * record.signed_qty  # a fill told after the payout is paid at once

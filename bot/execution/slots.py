@@ -6,6 +6,7 @@ One live order per slot; a new one waits until the old has ended. Changes no ord
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -17,11 +18,8 @@ from bot.messages import PositionReport, QuoteIntent, QuoteMode, Route, Side
 from bot.units import LOT, NS_PER_S, PX_ONE, Ns, Px, Qty
 
 KEEP_SHARE = (3, 5)  # a resting order of the right price stays while it is at least this share of the wanted size
-REPEATS_MAX = 20  # orders of one price and side within REPEATS_NS without a fill: a runaway loop, which halts ...
-REPEATS_SOFT = 12  # ... and which a busy market may come near, so that the side cools down before it
-REPEATS_NS: Ns = 10 * NS_PER_S
-CROSSED_MAX = 3  # post-only rejects of one side within REPEATS_NS before it cools down
-BALANCE_MAX = 5  # balance rejects in a row before a side is switched off
+LATELY_NS: Ns = 10 * NS_PER_S  # how far back repeated orders and post-only refusals are counted
+PRICES_MAX = 200  # of which the orders sent are remembered
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +45,7 @@ class Slot:
         self.balance_rejects = 0
         self.off = False
         self.blocked_px: Px = 0  # refused by the tick rule; stays so until the tick changes
-        self.crossed: deque[Ns] = deque(maxlen=CROSSED_MAX)
+        self.crossed: deque[Ns] = deque()  # post-only refusals lately
         self.sent: dict[Px, deque[Ns]] = {}
 
     def cool(self, now_ns: Ns, timers: Timers) -> None:
@@ -57,14 +55,14 @@ class Slot:
     def accepted(self) -> None:
         self.cools = self.balance_rejects = 0
 
-    def would_cross(self, now_ns: Ns) -> bool:
-        """Count a post-only reject; is it one too many?"""
-        self.crossed.append(now_ns)
-        return len(self.crossed) == CROSSED_MAX and now_ns - self.crossed[0] < REPEATS_NS
+    def would_cross(self, now_ns: Ns) -> int:
+        """Count a post-only refusal; how many were there lately?"""
+        _add(self.crossed, now_ns)
+        return len(self.crossed)
 
     def repeats(self, up_px: Px, now_ns: Ns) -> int:
         """How many orders of this price were sent lately without a fill."""
-        return sum(now_ns - at_ns < REPEATS_NS for at_ns in self.sent.get(up_px, ()))
+        return lately(self.sent.get(up_px, ()), now_ns)
 
     def unsent(self, up_px: Px) -> None:
         """The last one never left: our own gate refused it."""
@@ -72,12 +70,23 @@ class Slot:
             self.sent[up_px].pop()
 
     def count(self, up_px: Px, now_ns: Ns) -> None:
-        if len(self.sent) > 200:
+        if len(self.sent) > PRICES_MAX:
             self.sent.clear()
-        self.sent.setdefault(up_px, deque(maxlen=REPEATS_MAX)).append(now_ns)
+        _add(self.sent.setdefault(up_px, deque()), now_ns)
 
     def filled(self, up_px: Px) -> None:
         self.sent.pop(up_px, None)
+
+
+def lately(stamps: Iterable[Ns], now_ns: Ns) -> int:
+    return sum(now_ns - at_ns < LATELY_NS for at_ns in stamps)
+
+
+def _add(stamps: deque[Ns], now_ns: Ns) -> None:
+    """And forget what is no longer lately."""
+    stamps.append(now_ns)
+    while now_ns - stamps[0] >= LATELY_NS:
+        stamps.popleft()
 
 
 class Desk:
@@ -134,7 +143,7 @@ def feasible(target: Target, market: Market, use: Use, sellable: Qty) -> Target:
     """Never sell shares that are reserved or not settled: sell what there is, or buy the mirror when that is too little."""
     if target.side is Side.BUY:
         return target
-    free = (sellable - use.selling.get(target.asset_id, 0)) // LOT * LOT
+    free = (sellable - (use.up if target.up_token else use.down).selling) // LOT * LOT
     if free >= target.qty:
         return target
     if free >= market.min_qty:
@@ -151,6 +160,11 @@ def keeps(order: Order, target: Target, mode: QuoteMode) -> bool:
     if mode is QuoteMode.REDUCE_ONLY and order.leaves_qty > target.qty:
         return False
     return order.leaves_qty * KEEP_SHARE[1] >= target.qty * KEEP_SHARE[0]
+
+
+def sides_wanted(intent: QuoteIntent) -> int:
+    """How many orders an intent may cause at most."""
+    return (intent.bid_size > 0) + (intent.offer_size > 0)
 
 
 def fault(intent: QuoteIntent, tick: Px) -> str:

@@ -5,13 +5,16 @@ Reads the books, changes nothing. USD and shares here are floats, under the cont
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bot.execution.books import Books
+from bot.execution.facts import Facts
 from bot.execution.orders import UNK
-from bot.execution.slots import Desk
+from bot.execution.risk import UNITS
+from bot.execution.slots import Desk, lately
 from bot.messages import BotState, PositionReport, WorkingOrder
-from bot.units import PX_ONE, QTY_ONE, USD_ONE, Usd
+from bot.units import PX_ONE, QTY_ONE, USD_ONE, Usd, notional
 
 
 def position_report(books: Books, desk: Desk, free_cash: Usd) -> PositionReport:
@@ -43,13 +46,70 @@ def position_report(books: Books, desk: Desk, free_cash: Usd) -> PositionReport:
     )
 
 
-def status_body(books: Books, intents: dict[str, int]) -> dict[str, Any]:
+def risk_rows(books: Facts) -> dict[str, dict[str, Any]]:
+    """Every limit by name: what is used of it, what is allowed, and in what it is counted."""
+    limits = books.risk.limits
+    used = _used(books)
+    rows: dict[str, dict[str, Any]] = {
+        name: {"used": used[name] / scale, "max": getattr(limits, name) / scale, "unit": unit}
+        for name, (unit, scale) in UNITS.items()
+    }
+    rows["wishes"] = {"used": books.counts["placed"], "max": books.wishes, "unit": "orders sent and asked for"}
+    for name, (now, burst) in books.budget.uses().items():
+        rows[name] = {"used": now, "max": burst, "unit": "messages of a burst"}
+    return rows
+
+
+def _used(books: Facts) -> dict[str, int]:
+    uses = [books.use(desk) for desk in books.desks.values()]
+    tokens = [token for use in uses for token in (use.up, use.down)]
+    slots = [slot for desk in books.desks.values() for slot in desk.slots.values()]
+    resting = books.orders.open_orders()
+    all_, risk = books.total(), books.risk
+    repeats = _most(lately(sent, books.now) for slot in slots for sent in slot.sent.values())
+    return {
+        "order_size_max": _most(order.leaves_qty for order in resting),
+        "order_notional_max": _most(notional(order.px, order.leaves_qty) for order in resting),
+        "collar": _most(
+            abs(slot.order.up_px - desk.intent.fair_e6 // 100)
+            for desk in books.desks.values()
+            for slot in desk.slots.values()
+            if slot.order is not None and slot.order.is_open and desk.intent is not None and desk.intent.fair_e6
+        ),
+        "token_shares_max": _most(token.shares for token in tokens),
+        "token_notional_max": _most(token.notional for token in tokens),
+        "token_orders_max": _most(token.orders for token in tokens),
+        "unsettled_max": _most(
+            books.ghosts(token) for token in {r.asset_id for r in books.positions.unsettled.values()}
+        ),
+        "q_max": _most(use.net_worst for use in uses),
+        "mkt_notional_max": _most(use.capital for use in uses),
+        "mkt_orders_max": _most(use.up.orders + use.down.orders for use in uses),
+        "loss_max_mkt": _most(use.loss_worst for use in uses),
+        "shares_max": all_.shares,
+        "capital_max": all_.capital,
+        "open_orders_max": books.live_count(),
+        "loss_max_all": risk.lost_day + all_.loss,
+        "loss_max_day": risk.lost_day,
+        "repeats_soft": repeats,
+        "repeats_max": repeats,
+        "crossed_max": _most(lately(slot.crossed, books.now) for slot in slots),
+        "balance_rejects_max": _most(slot.balance_rejects for slot in slots),
+        "refused_max": books.refused,
+        "unanswered_max": books.unanswered,
+    }
+
+
+def _most(values: Iterable[int]) -> int:
+    return max(0, max(values, default=0))
+
+
+def status_body(books: Facts, intents: dict[str, int]) -> dict[str, Any]:
     recovery = books.recovery
     reasons = list(recovery.reasons)
     if recovery.state is BotState.RECONCILING:
         reasons += recovery.missing(books.orders)
     open_orders = books.orders.open_orders()
-    uses = [books.use(desk) for desk in books.desks.values()]
     return {
         "state": recovery.state.value,
         "reasons": reasons,
@@ -62,7 +122,7 @@ def status_body(books: Books, intents: dict[str, int]) -> dict[str, Any]:
         },
         "user_events": dict(books.user_events),
         "intents": dict(intents),
-        "risk": books.risk.report(uses, len(books.orders.live)),
+        "risk": risk_rows(books),
         "budget": books.budget.levels(),
         "day": {"utc_day": books.risk.day, "pnl_usd": books.risk.realised_day / USD_ONE},
         "cash_usd": books.positions.cash / USD_ONE,
