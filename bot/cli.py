@@ -228,6 +228,46 @@ def fair(as_json: bool, **inputs: Any) -> None:
     show_fair(inputs, as_json)
 
 
+@bot.command()
+@click.option("--windows", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
+@SEED
+@WORLD
+@click.option("--series", default="btc-updown-5m", show_default=True, help="Series of the windows.")
+@click.option("--taker-delay-ms", type=click.IntRange(0, 10_000), help="Instead of the world's.")
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(1, 5_000),
+    default=100.0,
+    show_default=True,
+    help="Own, of orders and cancels.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    type=click.Choice(["nothing", "touch", "fair2c", "blend", "naive"]),
+    help="Only against this; may be given again. Default: against all.",
+)
+@click.option(
+    "--ablate",
+    "ablations",
+    multiple=True,
+    help="Also ours without this term or guard, or with other parameters, as in rho=1,H_beta=15; may be given again.",
+)
+@click.option("--jobs", type=click.IntRange(1, 1_000), help="Processes; default: one for each core.")
+@CONFIG
+@JSON
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
+def trial(**options: Any) -> None:
+    """Our strategy beside the baselines on the same generated windows, on a virtual clock.
+
+    A generated market ranks ideas; it forecasts no live profit.
+    """
+    from bot.trials import show_trial
+
+    show_trial(**options)
+
+
 @bot.group()
 def config() -> None:
     """Look at settings without starting anything."""

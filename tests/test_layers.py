@@ -40,7 +40,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "eth_account": ("bot/sim/",),
     "aiohttp": ("bot/sim/",),
     "rich": ("bot/view.py",),
-    "click": ("bot/cli.py", "bot/operate.py", "bot/run.py"),
+    "click": ("bot/cli.py", "bot/operate.py", "bot/run.py", "bot/trials.py"),
     "pydantic": ("bot/settings.py",),
 }
 

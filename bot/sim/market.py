@@ -120,6 +120,11 @@ class World:
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
+    @property
+    def streams(self) -> list[tuple[str, int]]:
+        """Asset and averaging window of each settlement stream."""
+        return list(self._streams)
+
     def true_p(self, condition_id: str) -> float | None:
         """True probability of Up now; None when the market is not alive."""
         for one in self._series:

@@ -1,0 +1,71 @@
+"""Who may take part in a trial, by name: ours, the baselines, and ours without one thing.
+
+An ablation has a name of its own, or says what is changed: "c_lat=0" or "rho=1,H_beta=15".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bot.errors import SettingsError
+from bot.quoting.parameters import Parameters
+from bot.quoting.strategy import Strategy
+from bot.sim.trial.baselines import Book, Fair, Naive, Nothing, Touch
+from bot.sim.trial.session import Make
+
+OURS = "ours"
+BASELINES: dict[str, Make] = {"nothing": Nothing, "touch": Touch, "fair2c": Fair, "blend": Book, "naive": Naive}
+
+# What the model is like without a term or guard; values outside of the settings' ranges are meant.
+ABLATIONS: dict[str, dict[str, float]] = {
+    "skew": {"sk_max": 0.0},
+    "delta_as": {"kappa": 1e9},
+    "delta_lat": {"c_lat": 0.0},
+    "delta_mod": {"c_mod": 0.0},
+    "delta_tox": {"c_tox": 0.0},
+    "delta_reb": {"eta_reb": 0.0},
+    "book_blend": {"rho": 0.0},
+    "imbalance": {"imb_th": 9.0},
+    "hold": {"hold_min": 1.0},
+    "shock": {"k": 1e9},
+    "divergence": {"div_soft": 9.0, "div_hard": 9.0},
+    "gamma": {"sp_max": 9.0},
+    "band": {"p_lo": 0.0, "p_hi": 1.0},
+    "bipower": {"omega": 1.0},
+}
+GUARD_BAND = "guard_band"
+
+
+class Variant(msgspec.Struct, frozen=True):
+    make: Make
+    parameters: Parameters
+    guarded: bool = True
+
+
+def variant(name: str, parameters: Parameters) -> Variant:
+    """Raises SettingsError for a name that means nothing."""
+    if name == OURS:
+        return Variant(Strategy, parameters)
+    if name in BASELINES:
+        return Variant(BASELINES[name], parameters)
+    if name == GUARD_BAND:
+        return Variant(Strategy, parameters, guarded=False)
+    return Variant(Strategy, msgspec.structs.replace(parameters, **_changes(name)))
+
+
+def _changes(name: str) -> Mapping[str, float]:
+    if name in ABLATIONS:
+        return ABLATIONS[name]
+    changes = {}
+    for part in name.split(","):
+        key, equals, value = part.partition("=")
+        try:
+            changes[key] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or key not in Parameters.__struct_fields__:
+            known = ", ".join(sorted([*ABLATIONS, GUARD_BAND]))
+            raise SettingsError(f"unknown ablation {name!r}: want one of {known}, or a parameter as in c_lat=0")
+    return changes
