@@ -9,9 +9,10 @@ from bot.units import Ns
 
 
 class Conversation:
-    """One stream's side of the conversation: `decode` updates caches and says what must be told to actors.
+    """One stream's side of the conversation: `decode` updates caches and says what must be told to actors at once.
 
-    What is put in `outbox` is sent after the current frame. `decode` raises FrameError for bytes that cannot be read at
+    `settle` follows the last frame of a burst: what only the newest state matters of is brought up to date, and told,
+    once. What is put in `outbox` is sent after the current frame. `decode` raises FrameError for bytes that cannot be read at
     all, and `stale` says why a connection should be renewed although frames arrive.
 
     All methods are called by the Reader's thread, except `bootstrap`, during which the Reader calls nothing else that
@@ -36,6 +37,9 @@ class Conversation:
 
     def decode(self, frame: bytes, now_ns: Ns) -> list[Message]:
         raise NotImplementedError
+
+    def settle(self, now_ns: Ns) -> list[Message]:
+        return []
 
     def connected(self, now_ns: Ns) -> list[Message]:
         return [FeedStatus(feed=self.name, connected=True, now_ns=now_ns)]

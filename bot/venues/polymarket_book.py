@@ -1,7 +1,8 @@
 """Polymarket's market channel: books, prints, tick changes and resolutions of the markets we are told to follow.
 
-Frames change the books of bot.book and the caches; actors hear only of a new top, a new tick and a resolution. What
-cannot be read is skipped and counted, for a book can be asked for again. Knows no order of ours.
+Frames change the books of bot.book; after each burst their views reach the caches, and the strategy hears of a new top.
+Other actors hear only of a new tick and a resolution. What cannot be read is skipped and counted, for a book can be
+asked for again. Knows no order of ours.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
 import orjson
 
 from bot.book import MarketBook, TokenBook
@@ -28,6 +30,26 @@ ASK_EVERY_NS: Ns = NS_PER_S  # for one market, however many frames are damaged
 ASKS_MAX = 3  # of one market again, before a new connection
 DOUBLINGS_MAX = 5  # of the patience with a market for which new connections did not help
 
+USUAL_END = b'"event_type":"price_change"}'  # of nearly every frame; any other order of its keys is read as well
+
+
+class Change(msgspec.Struct, gc=False):
+    """What is read of one change; numbers may come as texts."""
+
+    asset_id: str
+    side: str
+    price: float
+    size: float
+    best_bid: Any = None  # looked at once a second
+    best_ask: Any = None
+
+
+class Changes(msgspec.Struct, gc=False):
+    price_changes: list[Change]
+
+
+_usual = msgspec.json.Decoder(Changes, strict=False)  # half of orjson's time, for it makes only what is read
+
 
 class Followed:
     """One market we follow: its book, its cache, and how often we had to ask again."""
@@ -40,7 +62,7 @@ class Followed:
         self.asks = 0
         self.renewals = 0
         self.damaged = False  # its books were dropped without asking for them
-        self.last_change: tuple[TokenBook, dict[str, Any]] | None = None  # none newer than the last snapshot
+        self.last_change: tuple[TokenBook, Change] | None = None  # none newer than the last snapshot
         self.tick_told = False  # on this connection, by an event of its own
 
     def tokens(self) -> tuple[str, str]:
@@ -64,6 +86,7 @@ class MarketFeed(Conversation):
         self._utc = utc
         self._markets: dict[str, Followed] = {}
         self._tokens: dict[str, tuple[Followed, TokenBook]] = {}
+        self._changed: set[Followed] = set()  # since the caches were brought up to date
         self.events = 0
         self.skipped = 0
         self.malformed = 0
@@ -166,6 +189,15 @@ class MarketFeed(Conversation):
     def decode(self, frame: bytes, now_ns: Ns) -> list[Message]:
         """One object or an array of them. Raises FrameError for text that is neither JSON nor the answer to a ping."""
         self._caches.market_frame_ns = now_ns
+        if frame.endswith(USUAL_END):
+            try:
+                changes = _usual.decode(frame).price_changes
+            except msgspec.DecodeError:
+                pass  # a part of it may still be good
+            else:
+                self.events += 1
+                self._apply(changes, now_ns)
+                return []
         if frame == b"PONG":
             return []
         if frame[:1] not in (b"{", b"["):
@@ -181,7 +213,7 @@ class MarketFeed(Conversation):
             try:
                 kind = event["event_type"]
                 if kind == "price_change":
-                    self._changes(event, now_ns, told)
+                    self._changes(event, now_ns)
                 elif kind == "book":
                     self._book(event, now_ns, told)
                 elif kind == "last_trade_price":
@@ -210,33 +242,33 @@ class MarketFeed(Conversation):
                 followed.cache.latest = None
                 followed.damaged = True
 
-    def _changes(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
-        tokens = self._tokens
-        touched: list[tuple[Followed, TokenBook, dict[str, Any]]] = []
-        last: Followed | None = None
-        for change in event["price_changes"]:
+    def _changes(self, event: dict[str, Any], now_ns: Ns) -> None:
+        good = []
+        for row in event["price_changes"]:
             try:
-                known = tokens.get(change["asset_id"])
-                if known is None:
-                    continue
-                followed, token = known
-                side = change["side"]
-                px = fast_px(change["price"])
-                qty = fast_qty(change["size"])
-                if not 0 < px < PX_ONE or qty < 0 or (side != "BUY" and side != "SELL"):
+                good.append(msgspec.convert(row, Change, strict=False))
+            except msgspec.ValidationError:
+                self.skipped += 1
+        self._apply(good, now_ns)
+
+    def _apply(self, changes: list[Change], now_ns: Ns) -> None:
+        tokens = self._tokens
+        for change in changes:
+            known = tokens.get(change.asset_id)
+            if known is None:
+                continue
+            followed, token = known
+            side, size = change.side, change.size
+            try:
+                px, qty = int(change.price * 1e4 + 0.5), int(size * 1e6 + 0.5)
+                if not 0 < px < PX_ONE or size < 0.0 or (side != "BUY" and side != "SELL"):
                     raise ValueError("a change that cannot be")
-                token.change(side == "BUY", px, qty, now_ns)
-            except (KeyError, TypeError, ValueError, OverflowError):
+            except (ValueError, OverflowError):  # no number, or without end
                 self.skipped += 1
                 continue
-            if followed is last:
-                touched[-1] = (followed, token, change)
-            else:
-                last = followed
-                touched.append((followed, token, change))
-        for followed, token, change in touched:
+            token.change(side == "BUY", px, qty, now_ns)
             followed.last_change = token, change
-            self._publish(followed, now_ns, told)
+            self._changed.add(followed)
 
     def _book(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
         known = self._tokens.get(event["asset_id"])
@@ -254,13 +286,15 @@ class MarketFeed(Conversation):
         if book.up.ready and book.down.ready:
             followed.asks = followed.renewals = 0
             followed.damaged = False
-        self._publish(followed, now_ns, told)
+        self._changed.add(followed)
 
-    def _publish(self, followed: Followed, now_ns: Ns, told: list[Message]) -> None:
-        book = followed.book
-        if book.refresh(now_ns):
-            told.append(Nudge(cause_ns=now_ns))
-        followed.cache.latest = book.view
+    def settle(self, now_ns: Ns) -> list[Message]:
+        nudge = False
+        for followed in self._changed:
+            nudge = followed.book.refresh(now_ns) or nudge
+            followed.cache.latest = followed.book.view
+        self._changed.clear()
+        return [Nudge(cause_ns=now_ns)] if nudge else []
 
     def _print(self, event: dict[str, Any], now_ns: Ns) -> None:
         known = self._tokens.get(event["asset_id"])
@@ -309,13 +343,12 @@ def _levels(rows: Iterable[dict[str, str]]) -> dict[Px, Qty]:
     return levels
 
 
-def _said(token: TokenBook, change: dict[str, Any]) -> tuple[TokenBook, Px | None, Px | None] | None:
+def _said(token: TokenBook, change: Change) -> tuple[TokenBook, Px | None, Px | None] | None:
     """The top the frame tells for a token after its last change; an empty side is told as 0 or 1, or not at all."""
-    bid, ask = change.get("best_bid"), change.get("best_ask")
-    if not bid or not ask:
+    if not change.best_bid or not change.best_ask:
         return None
     try:
-        bid_px, ask_px = fast_px(bid), fast_px(ask)
+        bid_px, ask_px = fast_px(change.best_bid), fast_px(change.best_ask)
     except (TypeError, ValueError):
         return None
     return token, bid_px if bid_px > 0 else None, ask_px if 0 < ask_px < PX_ONE else None

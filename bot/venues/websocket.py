@@ -156,6 +156,9 @@ class Reader(threading.Thread):
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        self._poll = select.poll()
+        self._polled: tuple[int, ...] = ()  # what the poll looks at besides the wake-ups
+        self._poll.register(self._wake_read, select.POLLIN)
         self._link: Link | None = None
         self._spare: Attempt | None = None
         self._heir: Link | None = None
@@ -356,15 +359,20 @@ class Reader(threading.Thread):
         """Sockets that can be read now; waits one slice at most."""
         if link.pending():
             return {link.fd}
-        poll = select.poll()
-        poll.register(link.fd, select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
-        if self._heir is not None:
-            poll.register(self._heir.fd, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(SLICE_S * 1000)}
+        fds = (link.fd,) if self._heir is None else (link.fd, self._heir.fd)
+        if fds != self._polled:
+            self._look_at(fds)
+        ready = {fd for fd, _ in self._poll.poll(SLICE_S * 1000)}
         if self._wake_read.fileno() in ready:
             self._drain()
         return ready
+
+    def _look_at(self, fds: tuple[int, ...]) -> None:
+        for fd in self._polled:
+            self._poll.unregister(fd)
+        for fd in fds:
+            self._poll.register(fd, select.POLLIN)
+        self._polled = fds
 
     # -- renewal: a second connection is made beside the first and takes over with its first bytes --------------------
 
@@ -439,11 +447,13 @@ class Reader(threading.Thread):
         self.last_frame_ns = now
         if self._on_frame is not None:
             self._on_frame(now)
-        conversation = self.conversation
+        decode, deliver = self.conversation.decode, self._deliver
         for count, (opcode, payload) in enumerate(frames, 1):
             if opcode <= BINARY:
                 self.messages += 1
-                self._tell(conversation.decode(payload, now))
+                told = decode(payload, now)
+                if told:
+                    deliver(told)
             elif opcode == PING:
                 link.pong(payload)
             elif opcode == CLOSE:
@@ -451,8 +461,10 @@ class Reader(threading.Thread):
                     f"closed by the venue: {int.from_bytes(payload[:2], 'big')} {payload[2:].decode(errors='replace')}"
                 )
             if count % YIELD_EVERY == 0:
+                self._tell(self.conversation.settle(now))
                 self.stamp_ns = self._clock()
                 time.sleep(0)
+        self._tell(self.conversation.settle(now))
         return ""
 
     def _tell(self, messages: list[Message]) -> None:
