@@ -15,7 +15,7 @@ from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
 
-_REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport)
+_REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport, m.RateLeft)
 _READS = (m.OpenOrders, m.TradesRead, m.OrderStatusReport, m.Balance)
 _LIFE = (m.MarketListed, m.MarketDropped)
 

@@ -350,6 +350,25 @@ class Balance(Message, frozen=True, kw_only=True, tag=True):
     text: str = ""
 
 
+class Budgeted(enum.StrEnum):
+    """What the venue counts apart."""
+
+    ORDERS = "orders"
+    CANCELS = "cancels"
+
+
+class RateLeft(Message, frozen=True, kw_only=True, tag=True):
+    """How many requests of a kind the venue still takes of us at once, as its last answer said. LATEST: a level."""
+
+    lane: ClassVar[Lane] = Lane.LATEST
+    kind: Budgeted
+    left: int
+
+    @property
+    def key(self) -> Hashable:
+        return self.kind
+
+
 # -- feeds and markets ---------------------------------------------------------------------------------------------
 
 

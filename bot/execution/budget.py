@@ -1,12 +1,14 @@
 """Venue budget: one place that counts what the venue counts, with cancels first. Knows no orders.
 
-Integer token buckets on a time that is passed. Halts, pulls and mass cancels are charged but never refused.
+Integer token buckets on a time that is passed, lowered by what the venue says it has left for us. Halts, pulls and mass
+cancels are charged but never refused.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from bot.messages import Budgeted
 from bot.units import NS_PER_S, Ns
 
 _SCALE = NS_PER_S  # a token is 1e9 parts, so that rate times nanoseconds is exact
@@ -52,6 +54,10 @@ class Bucket:
     def charge(self, count: int, now_ns: Ns) -> None:
         self._refill(now_ns, 1)
         self._level = max(-self._burst, self._level - count * _SCALE)
+
+    def lower(self, level: int, now_ns: Ns, divisor: int) -> None:
+        self._refill(now_ns, divisor)
+        self._level = max(-self._burst, min(self._level, level * _SCALE))
 
     @property
     def level(self) -> float:
@@ -99,6 +105,13 @@ class Budget:
         if self._divisor > 1 and now_ns >= self._penalty_until_ns:
             self._divisor //= 2
             self._penalty_until_ns = now_ns + self._rates.penalty_ns
+
+    def told(self, kind: Budgeted, left: int, now_ns: Ns) -> None:
+        """The venue says what it still takes: somebody else may use this key too. Ours is never raised by it."""
+        if kind is Budgeted.ORDERS:
+            self._orders.lower(left, now_ns, self._divisor)
+        else:
+            self._cancels.lower(left, now_ns, 1)
 
     def levels(self) -> dict[str, float]:
         return {

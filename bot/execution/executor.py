@@ -38,6 +38,7 @@ from bot.messages import (
     OutcomeUnknown,
     QuoteIntent,
     QuoteMode,
+    RateLeft,
     Resume,
     Settled,
     Shutdown,
@@ -109,6 +110,8 @@ class Executor(Reads):
                 self.mass_cancel_report(message)
             case Balance():
                 self.balance(message)
+            case RateLeft():
+                self.budget.told(message.kind, message.left, now_ns)
             case MarketListed():
                 self._listed_market(message.market)
             case MarketDropped():

@@ -125,6 +125,8 @@ class Reads(Facts):
     def order_status(self, message: OrderStatusReport) -> None:
         order = self.orders.by_id.get(message.order_id)
         if order is None:
+            if message.found not in (None, FoundStatus.ABSENT):  # it says too little to adopt it: the next list will
+                self.fail(f"the venue knows order {message.order_id}, and we have no record of it")
             return
         if message.found is None:
             self.venue_down_ns = self.now

@@ -34,7 +34,9 @@ def over(books: Books, order: Order) -> None:
         order.echoed = True
         if books.recovery.state is BotState.QUOTING:
             books.fail(f"the user stream never spoke of order {order.order_id}")
-    unknown = order.state is UNK and not order.voided and now - order.sent_ns > timers.unknown_ns
+    # An order that was accepted once became unknown later: a fill may pass the read that lacks it, so that is no haste.
+    unknown_ns = now - (order.since_ns if order.acked_ns or order.echoed else order.sent_ns)
+    unknown = order.state is UNK and not order.voided and unknown_ns > timers.unknown_ns
     if unknown and books.recovery.state is BotState.QUOTING:
         books.fail(f"the outcome of order {order.order_id} is unknown")
     # Not while the venue refuses to answer: then a halt would only outlast the fault (P11, P12).

@@ -72,7 +72,7 @@ class Calls:
         self._utc = utc
         self._clock = clock
         self._loads = loads
-        self.rate: dict[str, str] = {}  # the venue's last rate-limit headers
+        self.left: int | None = None  # requests of this kind that the venue still takes at once, by its last answer
 
     def until(self, seconds: float) -> float:
         """A deadline that long from now, as the connection takes it."""
@@ -106,9 +106,10 @@ class Calls:
         """Raises RequestFailed."""
         headers = self._headers(method, path, body, int(self._utc()))
         reply = self._http.request(method, path + query, headers=headers, body=body, until=until, written=written)
-        if "poly-ratelimit-remaining" in reply.headers or reply.status == 429:
-            wanted = ("poly-ratelimit-", "retry-after")
-            self.rate = {name: value for name, value in reply.headers.items() if name.startswith(wanted)}
+        try:
+            self.left = int(reply.headers.get("poly-ratelimit-remaining", ""))
+        except ValueError:
+            self.left = None
         return reply
 
     def repeat(

@@ -18,6 +18,7 @@ from bot.errors import FrameError, VenueRefused, VenueUnavailable
 from bot.messages import (
     Balance,
     BalanceRequest,
+    Budgeted,
     CancelOrder,
     ExecutionReport,
     FoundStatus,
@@ -29,6 +30,7 @@ from bot.messages import (
     OpenOrders,
     OrderStatusReport,
     OrderStatusRequest,
+    RateLeft,
     Reject,
     Source,
     TradesRead,
@@ -66,7 +68,10 @@ def found_status(text: object) -> FoundStatus:
 
 
 class ClobApi:
-    """Invariant: every message given is answered by exactly one outcome, good, refused or unknown; nothing raises."""
+    """Invariant: every message given is answered by exactly one outcome, good, refused or unknown; nothing raises.
+
+    After the outcomes stands what the venue said of its budget, where it did.
+    """
 
     def __init__(
         self,
@@ -106,7 +111,7 @@ class ClobApi:
             if error.sent:
                 return [unknown(order, str(error), now_ns) for order in orders]
             return [refused(order, Reject.OTHER, f"not sent: {error}", Source.GATE, now_ns) for order in orders]
-        return post_outcomes(orders, reply, self._clock())
+        return post_outcomes(orders, reply, self._clock()) + self._left(Budgeted.ORDERS)
 
     def cancel_orders(self, cancels: Sequence[CancelOrder], written: Callable[[], None] | None = None) -> list[Message]:
         assert cancels, "nothing to cancel"
@@ -114,7 +119,10 @@ class ClobApi:
             reply = self.calls.cancel([cancel.order_id for cancel in cancels], written)
         except RequestFailed as error:
             return [cancel_unknown(cancel, str(error), self._clock()) for cancel in cancels]
-        return cancel_outcomes(cancels, reply, self._clock())
+        return cancel_outcomes(cancels, reply, self._clock()) + self._left(Budgeted.CANCELS)
+
+    def _left(self, kind: Budgeted) -> list[Message]:
+        return [] if self.calls.left is None else [RateLeft(kind=kind, left=self.calls.left)]
 
     def cancel_all(self, request: MassCancel, written: Callable[[], None] | None = None) -> MassCancelReport:
         """All orders of the wallet's key, or of one market."""

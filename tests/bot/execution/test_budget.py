@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from desk_fake import Bench, of
 
 from bot.execution.budget import Bucket, Budget, Rates
-from bot.messages import CancelOrder, NewOrder
+from bot.messages import Budgeted, CancelOrder, NewOrder, RateLeft
 from bot.units import NS_PER_S
 
 
@@ -45,6 +46,29 @@ def test_a_429_halves_our_rate_for_a_while() -> None:
     assert not budget.take_order(at)
     assert budget.take_order(at + NS_PER_S // 20)
     assert budget.take_order(20 * NS_PER_S) and budget.take_order(20 * NS_PER_S + NS_PER_S // 20)
+
+
+@pytest.mark.parametrize("kind", list(Budgeted))
+def test_the_venue_may_have_less_left_than_we_think_and_never_more(kind: Budgeted) -> None:
+    bench = Bench()
+    bench.intent(bid=4900, offer=5200)
+    levels = bench.executor.budget.levels()
+    bench.tell(RateLeft(kind=kind, left=1000))
+    assert bench.executor.budget.levels() == levels
+    bench.tell(RateLeft(kind=kind, left=-500))
+    burst = {Budgeted.ORDERS: 60, Budgeted.CANCELS: 120}[kind]
+    assert bench.executor.budget.levels() == {**levels, kind.value: -burst}
+    replaced = of(CancelOrder, bench.intent(bid=4800, offer=5300))
+    assert len(replaced) == (2 if kind is Budgeted.ORDERS else 0)
+
+
+def test_what_the_venue_says_does_not_make_a_penalty_shorter() -> None:
+    budget = Budget(Rates(orders_burst=1, orders_per_s=10))
+    assert budget.take_order(NS_PER_S)
+    budget.limited(NS_PER_S)
+    budget.told(Budgeted.ORDERS, 60, NS_PER_S + NS_PER_S // 10)
+    assert not budget.take_order(NS_PER_S + NS_PER_S // 10)
+    assert budget.take_order(NS_PER_S + NS_PER_S // 5)
 
 
 def test_without_cancel_tokens_a_quote_stays_but_a_pull_goes() -> None:

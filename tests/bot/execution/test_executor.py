@@ -14,6 +14,7 @@ from bot.messages import (
     Fail,
     FeedStatus,
     Fill,
+    FoundStatus,
     GateChange,
     Halt,
     MarketListed,
@@ -25,6 +26,7 @@ from bot.messages import (
     OpenOrders,
     OrderMassStatusRequest,
     OrderState,
+    OrderStatusReport,
     OrderStatusRequest,
     OutcomeUnknown,
     PositionReport,
@@ -309,6 +311,14 @@ def test_a_foreign_order_that_is_live_halts() -> None:
     assert of(Halt, said)[0].by == "executor"
     assert of(CancelOrder, said) and of(MassCancel, said)
     assert bench.state is BotState.HALTED
+
+
+@pytest.mark.parametrize("found", [None, *FoundStatus])
+def test_a_read_of_an_order_without_record_is_a_contradiction_if_the_venue_knows_it(found: FoundStatus | None) -> None:
+    bench = Bench()
+    bench.tell(OrderStatusReport(order_id="0xf", found=found, asked_ns=bench.now))
+    known = found not in (None, FoundStatus.ABSENT)
+    assert bench.state is (BotState.FAILING if known else BotState.QUOTING)
 
 
 def test_a_trade_of_the_wrong_token_is_quarantined() -> None:

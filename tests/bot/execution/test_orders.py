@@ -107,6 +107,27 @@ def test_timeout_but_live() -> None:
     assert len(of(NewOrder, bench.sent)) == 1
 
 
+def test_a_fill_that_passes_the_read_that_lacks_its_order_is_no_failure() -> None:
+    bench, order = a_bid("acked", "placed")
+    bench.run(6)
+    bench.tell(snapshot(bench))
+    assert order.state is OrderState.UNKNOWN
+    bench.run(0.3)
+    assert bench.state is BotState.QUOTING
+    bench.tell(trade(order.order_id, 20))
+    assert (order.state, bench.state) == (OrderState.FILLED, BotState.QUOTING)
+
+
+def test_an_accepted_order_that_stays_unknown_for_five_seconds_is_one() -> None:
+    bench, _ = a_bid("acked", "placed")
+    bench.run(6)
+    bench.tell(snapshot(bench))
+    bench.run(4.95)
+    assert bench.state is BotState.QUOTING
+    bench.run(0.2)
+    assert bench.state is BotState.FAILING
+
+
 def test_timeout_cancel_wanted_never_arrived() -> None:
     bench, order = a_bid()
     bench.tell(OutcomeUnknown(order_id=order.order_id, request=Request.NEW))

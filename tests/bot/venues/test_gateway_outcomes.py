@@ -11,6 +11,7 @@ import pytest
 from bot.errors import FrameError
 from bot.messages import (
     BalanceRequest,
+    Budgeted,
     CancelOrder,
     CancelReject,
     ExecType,
@@ -21,6 +22,7 @@ from bot.messages import (
     NewOrder,
     OrderStatusRequest,
     OutcomeUnknown,
+    RateLeft,
     Reject,
     Request,
     Side,
@@ -207,8 +209,16 @@ def test_definite_refusals_and_their_reasons(status: int, text: str, reject: Rej
 def test_a_429_is_a_refusal_whatever_its_body() -> None:
     reply = Reply(429, {"retry-after": "3", "poly-ratelimit-remaining": "0", "server": "x"}, b"<html>slow down</html>")
     client, _ = api(reply)
-    assert summary(client.post_orders([order()])[0]) == rejected(Reject.RATE)
-    assert client.calls.rate == {"retry-after": "3", "poly-ratelimit-remaining": "0"}
+    outcome, left = client.post_orders([order()])
+    assert summary(outcome) == rejected(Reject.RATE)
+    assert left == RateLeft(kind=Budgeted.ORDERS, left=0)
+
+
+@pytest.mark.parametrize(("header", "left"), [("-7", -7), ("", None), ("many", None)])
+def test_what_the_venue_says_of_its_budget_stands_after_the_outcomes(header: str, left: int | None) -> None:
+    reply = Reply(200, {"poly-ratelimit-remaining": header}, b'{"canceled":["0x1"],"not_canceled":{}}')
+    said = api(reply)[0].cancel_orders([CancelOrder(cl_ord_id="c", order_id="0x1", symbol="0xm")])
+    assert said[1:] == ([] if left is None else [RateLeft(kind=Budgeted.CANCELS, left=left)])
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
