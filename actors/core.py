@@ -21,6 +21,8 @@ class CoreActor(Actor):
         if self.journal is not None:
             self.journal.append(now_ns, message, emitted)  # before anything leaves
         self.emit(emitted)
+        if self.journal is not None:
+            self.journal.rotate()
 
     def emit(self, emitted: list[Message]) -> None:
         self.router.send(emitted)

@@ -36,11 +36,24 @@ class ExecutorActor(CoreActor):
 
     core: ReportingCore
 
-    def __init__(self, *, gate: GatePort, latency: Mapping[str, Samples] | None = None, **core: Any) -> None:
+    def __init__(
+        self,
+        *,
+        gate: GatePort,
+        latency: Mapping[str, Samples] | None = None,
+        first: Message | None = None,
+        **core: Any,
+    ) -> None:
+        """`first` is handled before anything that is told."""
         super().__init__(**core)
         self.gate = gate
+        self._first = first
         self._report_due_ns: Ns = 0
         self._fill_to_executor = (latency or {}).get("fill_to_executor")
+
+    def setup(self) -> None:
+        if self._first is not None:
+            self.handle(self._first)
 
     def handle(self, message: Message) -> None:
         super().handle(message)

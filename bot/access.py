@@ -12,6 +12,7 @@ import orjson
 
 from bot.embedded import ask_info
 from bot.errors import SettingsError
+from bot.ports import Clock
 from bot.settings import Settings, load, read_secret
 from bot.state import RunDir
 from bot.venues.cancel_client import CancelClient
@@ -49,14 +50,15 @@ class Access:
     def funder(self) -> str:
         return self.signer.funder
 
-    def api(self, utc_s: Callable[[], float] = time.time) -> ClobApi:
+    def api(self, utc_s: Callable[[], float] = time.time, clock: Clock = time.monotonic_ns) -> ClobApi:
         """A client with a connection of its own."""
-        return ClobApi(Connection(self.endpoints.rest_url), self.signer, self.credentials, utc=utc_s)
+        http = Connection(self.endpoints.rest_url, clock=clock)
+        return ClobApi(http, self.signer, self.credentials, utc=utc_s, clock=clock)
 
-    def canceller(self, utc_s: Callable[[], float] = time.time) -> CancelClient:
+    def canceller(self, utc_s: Callable[[], float] = time.time, clock: Clock = time.monotonic_ns) -> CancelClient:
         """What empties the wallet's book, with a connection of its own."""
         headers = hmac_headers(self.credentials, self.signer.address)
-        return CancelClient(Connection(self.endpoints.rest_url), headers, utc=utc_s)
+        return CancelClient(Connection(self.endpoints.rest_url, clock=clock), headers, utc=utc_s, clock=clock)
 
 
 def from_info(info: Mapping[str, Any]) -> Access:

@@ -33,19 +33,21 @@ from bot.caches import Caches
 from bot.control import ControlServer
 from bot.desk import OperatorDesk
 from bot.errors import JournalError, SettingsError
-from bot.execution.executor import Executor
 from bot.execution.gate import Gate
 from bot.execution.risk import limits_of
+from bot.execution.snapshot import snapshot
 from bot.execution.timers import Timers
 from bot.faults import FaultWatch
 from bot.flat import FlatReport
 from bot.history.journal import Journal
+from bot.history.records import Run, Wallet
 from bot.latency import NAMES, Latency
 from bot.market import Market, Rule
 from bot.panic import OVERDUE_NS, Panic
 from bot.pnl import Pnl
 from bot.ports import Sender
 from bot.quoting.strategy import Strategy
+from bot.restart import begin_run
 from bot.settings import Settings
 from bot.state import Latch, RunDir
 from bot.status import Status
@@ -53,6 +55,7 @@ from bot.units import NS_PER_MS, NS_PER_S, USD_ONE, Ns, Usd
 from bot.venues.binance import BinanceFeed
 from bot.venues.conversation import Conversation
 from bot.venues.polymarket_book import MarketFeed
+from bot.venues.polymarket_gateway import ClobApi
 from bot.venues.polymarket_markets import JsonReader, Markets
 from bot.venues.polymarket_metadata import parse_series
 from bot.venues.polymarket_user import UserFeed
@@ -93,6 +96,26 @@ def history_ns(series: Sequence[str]) -> Ns:
     return (max(round(parse_series(name).length_s) for name in series) + HISTORY_MARGIN_S) * NS_PER_S
 
 
+def run_of(settings: Settings, access: Access, clean_start: bool) -> Run:
+    """What settings and wallet say of a run."""
+    signer = access.signer
+    return Run(
+        clean_start=clean_start,
+        limits=limits_of(**settings.limits.model_dump()),
+        timers=Timers(
+            history_ns=history_ns(settings.run.series),
+            cooldown_ns=round(settings.recovery.cooldown_s * NS_PER_S),
+            cooldown_ns_max=round(settings.recovery.cooldown_s_max * NS_PER_S),
+        ),
+        wallet=Wallet(
+            chain_id=signer.chain_id,
+            funder=signer.funder,
+            signer=signer.address,
+            signature_type=signer.signature_type,
+        ),
+    )
+
+
 class Bot:
     """One wallet's bot: everything is made here and started by the root; `stop` ends it flat."""
 
@@ -109,8 +132,13 @@ class Bot:
         self.settings = settings
         self.access = access
         self.latch = latch
-        self.clock = time.monotonic_ns
-        self.wall = VenueClock()
+        journal = state_dir / "journal"
+        utc_day, day_pnl = day_of(state_dir / "day_loss")
+        begun = begin_run(journal, run_of(settings, access, clean_start), utc_day=utc_day, day_loss=-day_pnl)
+        self.clock, self.executor = begun.clock, begun.executor
+        self.run = begun.run
+        self.journal = Journal(journal, run=self.run, snapshot=lambda: snapshot(self.executor))
+        self.wall = VenueClock(self.clock)
         self.caches = Caches()
         self.latency = {name: Latency() for name in NAMES}
         self.directory = Directory()
@@ -131,25 +159,14 @@ class Bot:
             strikes=self._strikes,
             day_file=state_dir / "day_loss",
         )
-        utc_day, day_pnl = day_of(state_dir / "day_loss")
-        salt_base = time.time_ns() // 1000 % 2**50  # never one of an earlier run, and still a safe JSON integer
-        self.journal = Journal(state_dir / "journal", salt_base=salt_base, started_utc_ns=time.time_ns())
-        self.executor = Executor(
-            limits=limits_of(**settings.limits.model_dump()),
-            order_id_of=access.signer.order_id_of,
-            salt_base=salt_base,
-            timers=Timers(
-                history_ns=history_ns(settings.run.series),
-                cooldown_ns=round(settings.recovery.cooldown_s * NS_PER_S),
-                cooldown_ns_max=round(settings.recovery.cooldown_s_max * NS_PER_S),
-            ),
-            clean_start=clean_start,
-            day_loss=-day_pnl,
-            utc_day=utc_day,
-        )
+        for desk in self.executor.desks.values():  # an earlier run's: whoever starts is told of their markets
+            listed = m.MarketListed(market=desk.market)
+            self._kept[m.MarketListed, desk.market.symbol] = listed
+            self.status.observe(listed, self.clock())
         self.panic = Panic(
-            access.canceller(self.wall.utc),
+            access.canceller(self.wall.utc, self.clock),
             inflight=self.gate.inflight,
+            clock=self.clock,
             told=lambda report: self.directory.tell("executor", report),
         )
         self.desk = OperatorDesk(gate=self.gate, panic=self.panic, latch=latch, record=lambda: self.status.record)
@@ -174,6 +191,7 @@ class Bot:
             unanswered=self.executor.recovery.cancel_unanswered,
             directory=self.directory,
             router=Router(self.directory, ROUTES["root"]),
+            clock=self.clock,
         )
         if self.faults is not None:
             self.faults.start()
@@ -237,11 +255,14 @@ class Bot:
         if thread is not None and thread.is_alive():  # the root did not live to stop it
             self.directory.stop("executor")
             thread.join(1.0)
+        quiet = thread is None or not thread.is_alive()
         try:
-            if thread is None or not thread.is_alive():
+            if quiet:
                 self.status.observe(self.executor.status_report(), now_ns)
             for _ in range(2):  # the second look tells what was lost from what was on its way
                 self.status.publish(now_ns, self.wall.utc_ns(now_ns))
+            if quiet and health is not None and not health.failed:  # or its state is half a message on
+                self.journal.seal()
             self.journal.close()
         except (OSError, JournalError) as error:
             logger.error("the end is not recorded: {}", error)
@@ -268,9 +289,18 @@ class Bot:
             router = Remembering(router, self._kept)
         return kind.start(name=name, directory=self.directory, router=router, clock=self.clock, **arguments)
 
+    def _api(self) -> ClobApi:
+        return self.access.api(self.wall.utc, self.clock)
+
     def _executor(self) -> pykka.ActorRef[Any]:
         return self._actor(
-            ExecutorActor, "executor", core=self.executor, journal=self.journal, gate=self.gate, latency=self.latency
+            ExecutorActor,
+            "executor",
+            core=self.executor,
+            journal=self.journal,
+            gate=self.gate,
+            latency=self.latency,
+            first=m.Restarted() if self.run.continues else None,
         )
 
     def _strategy(self) -> pykka.ActorRef[Any]:
@@ -281,7 +311,7 @@ class Bot:
         return self._actor(StrategyActor, "strategy", core=core, max_hz=parameters.max_hz)
 
     def _gateway(self, name: str) -> pykka.ActorRef[Any]:
-        api = self.access.api(self.wall.utc)
+        api = self._api()
         desk: Desk
         if name == "orders":
             desk = OrdersDesk(api, self.gate, self.clock, self.latency)
@@ -300,9 +330,7 @@ class Bot:
         return self._actor(GatewayActor, name, desk=desk)
 
     def _heartbeat(self) -> pykka.ActorRef[Any]:
-        return self._actor(
-            HeartbeatActor, "heartbeat", api=self.access.api(self.wall.utc), gate=self.gate, silenced=self._flat_overdue
-        )
+        return self._actor(HeartbeatActor, "heartbeat", api=self._api(), gate=self.gate, silenced=self._flat_overdue)
 
     def _flat_overdue(self) -> bool:
         """Neither panic nor the executor could confirm flat for so long that the venue's dead-man switch should fire."""

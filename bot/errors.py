@@ -8,6 +8,7 @@ What the venue may do is a message, not an exception (messages.py); what cannot 
       VenueUnavailable   no usable answer: the outcome is unknown
       FrameError         a frame or body that cannot be read
       JournalError       the journal cannot be written or is damaged
+        OtherBuild       it is whole, but not this program's to read or to repeat
 """
 
 from __future__ import annotations
@@ -39,3 +40,7 @@ class FrameError(BotError):
 
 class JournalError(BotError):
     """The journal cannot be written (no journal, no order) or holds damage that is not a torn tail."""
+
+
+class OtherBuild(JournalError):
+    """The journal is whole, but another build of this program wrote it: this one cannot read it, or does not repeat it."""

@@ -148,13 +148,18 @@ def faults_met(
     since_ns: Ns,
     states: Sequence[tuple[Ns, str]] = (),
     earned: Sequence[tuple[Ns, float]] = (),
+    ahead_ns: Ns = 0,
 ) -> list[dict[str, Any]]:
-    """What the embedded venue did wrong since then, our answers and what it cost; empty when it does not say."""
+    """What the embedded venue did wrong since then, our answers and what it cost; empty when it does not say.
+
+    The bot's own stamps are `ahead_ns` ahead of this machine's clock, which the venue and `since_ns` go by.
+    """
     try:
         rows = requests.get(f"{venue_url}/control/faults", timeout=3.0).json()
         ready_ns = requests.get(f"{venue_url}/control/info", timeout=3.0).json()["ready_monotonic_ns"]
     except (requests.RequestException, ValueError, KeyError):
         return []
     rows = [row for row in rows if ready_ns + row["at_s"] * NS_PER_S >= since_ns]
-    cost = costs(rows, list(states), list(earned), ready_ns, time.monotonic_ns())
+    ready_ns += ahead_ns
+    cost = costs(rows, list(states), list(earned), ready_ns, time.monotonic_ns() + ahead_ns)
     return [{**fault, "cost_usd": cost[fault["id"]]} for fault in answered(rows, list(timeline), ready_ns)]

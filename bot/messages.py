@@ -569,6 +569,10 @@ class Resume(Message, frozen=True, kw_only=True, tag=True):
     by: str
 
 
+class Restarted(Message, frozen=True, kw_only=True, tag=True):
+    """First of a run that took up an earlier one's state: what was out then is uncertain now. LOSSLESS."""
+
+
 class Shutdown(Message, frozen=True, kw_only=True, tag=True):
     """The run ends: cancel all, accept facts, place nothing more. URGENT."""
 

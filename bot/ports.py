@@ -24,6 +24,9 @@ class Sender(Protocol):
 
 
 class Journal(Protocol):
-    """Append-only record of what the executor handled; `append` is one write on the caller's thread."""
+    """Append-only record of what the executor handled; `append` is one write on the caller's thread, `rotate` begins a
+    new segment where one is full, between two messages."""
 
     def append(self, now_ns: Ns, message: Message, emitted: Sequence[Message]) -> None: ...
+
+    def rotate(self) -> None: ...

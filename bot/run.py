@@ -220,7 +220,12 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         pairs = [(market.up_token, market.down_token) for market in maker.status.markets.values()]
         compare_with_ledger(summary, access.venue_url, access.funder, pairs, failed=ending.internal_failure)
         summary["faults"] = faults_met(
-            access.venue_url, maker.status.timeline, began_ns, maker.status.states, maker.status.earned
+            access.venue_url,
+            maker.status.timeline,
+            began_ns,
+            maker.status.states,
+            maker.status.earned,
+            maker.run.ahead_ns,
         )
     flat = ending.flat_verified and not summary["venue_orders_at_exit"]
     code = summary["exit_code"] = exit_code(
@@ -273,7 +278,7 @@ def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir)
             signals.seen.wait(LOOK_S)
             now = time.monotonic()
             if now - looked > 2.0:  # the whole process was stopped: the root needs a moment to renew its lease
-                lease_from_ns = time.monotonic_ns()
+                lease_from_ns = maker.clock()
             looked = now
             if signals.count:
                 return f"signal {signals.name}"
@@ -282,7 +287,7 @@ def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir)
             if maker.ended.is_set():
                 return str(maker.end_reason)
             lease_ns = maker.gate.root_lease_ns
-            if lease_ns and time.monotonic_ns() - max(lease_ns, lease_from_ns) > ROOT_LEASE_NS_MAX:
+            if lease_ns and maker.clock() - max(lease_ns, lease_from_ns) > ROOT_LEASE_NS_MAX:
                 reason = "the root actor stopped beating"
                 maker.give_up(reason)
                 return reason

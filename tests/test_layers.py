@@ -19,7 +19,10 @@ ALLOWED: dict[str, set[str]] = {
     "bot/quoting": VOCABULARY | PURE_VIEWS | {"msgspec"},
     "bot/execution": VOCABULARY | PURE_VIEWS | {"msgspec"},
     "bot/venues": VOCABULARY | PURE_VIEWS | NETWORK | {"py_clob_client_v2"},
-    "bot/history": VOCABULARY | PURE_VIEWS | {"msgspec"},
+    "bot/history": VOCABULARY
+    | PURE_VIEWS
+    | {"msgspec"}
+    | {f"bot.execution.{name}" for name in ("budget", "executor", "risk", "snapshot", "timers")},
     "actors": VOCABULARY | {"pykka", "loguru"},
 }
 FILES: dict[str, set[str]] = {

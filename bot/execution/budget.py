@@ -73,9 +73,13 @@ class Budget:
         self._cancels = Bucket(rates.cancels_per_s, rates.cancels_burst)
         self._placements = Bucket(rates.placements_per_s, rates.placements_burst)
         self._queries = Bucket(rates.queries_per_s, rates.queries_burst)
-        self.reserve = -int(-rates.cancels_burst * rates.reserve_share // 1)
         self._divisor = 1
         self._penalty_until_ns: Ns = 0
+
+    @property
+    def reserve(self) -> int:
+        """Tokens of the cancel bucket."""
+        return -int(-self._rates.cancels_burst * self._rates.reserve_share // 1)
 
     def take_order(self, now_ns: Ns) -> bool:
         """One new order of quoting."""

@@ -39,6 +39,7 @@ from bot.messages import (
     QuoteIntent,
     QuoteMode,
     RateLeft,
+    Restarted,
     Resume,
     Settled,
     Shutdown,
@@ -83,6 +84,10 @@ class Executor(Reads):
         self._pruned_ns: Ns = 0
         self._intents = {"handled": 0, "refused": 0}
         self._told_cash: Usd = -1
+
+    @property
+    def last_salt(self) -> int:
+        return self._salt_base + self._salt
 
     def handle(self, message: Message, now_ns: Ns) -> list[Message]:
         self.now = now_ns
@@ -131,6 +136,8 @@ class Executor(Reads):
                 self.go(self.recovery.halt(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
             case Resume():
                 self._resume(message)
+            case Restarted():
+                self._restarted()
             case Shutdown():
                 self.go(self.recovery.stop(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
             case _:
@@ -345,7 +352,7 @@ class Executor(Reads):
             order_qty=target.qty,
             maker_amount=money if target.side is Side.BUY else target.qty,
             taker_amount=target.qty if target.side is Side.BUY else money,
-            salt=self._salt_base + self._salt,
+            salt=self.last_salt,
             timestamp_ms=self.utc_ns() // 1_000_000,
             version=market.version,
             neg_risk=market.neg_risk,
@@ -468,6 +475,21 @@ class Executor(Reads):
         """What a day may lose is lost: no resume helps, only the next UTC day or a larger limit."""
         if self.risk.day_is_lost and self.recovery.state not in watch.STAYS_OUT:
             self.halt("the loss limit of the day is reached")
+
+    def _restarted(self) -> None:
+        """E30. Nothing we asked for will be answered, and nobody we talk to knows what the last run said."""
+        self._salt = 0
+        self._intents = dict.fromkeys(self._intents, 0)
+        self._told_cash = -1
+        self.forget_run()
+        for desk in self.desks.values():
+            desk.intent = desk.report = None
+            for slot in desk.slots.values():
+                slot.spent_seq = 0
+            self.mark(desk.market.symbol)
+        self.recovery.restart(self.now)
+        for order in list(self.orders.live.values()):
+            self.tell(Event.RESTART, order)
 
     # -- time ------------------------------------------------------------------------------------------------------
 

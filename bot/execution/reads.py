@@ -38,6 +38,7 @@ class Reads(Facts):
     def __init__(self, *, limits: Limits, rates: Rates, timers: Timers, clean_start: bool) -> None:
         super().__init__(limits=limits, rates=rates, timers=timers, clean_start=clean_start)
         self.cash_known = False
+        self.cash_carried = False  # it is an earlier run's, so what we learn of that one's fills still moves it
         self._relisted: set[str] = set()  # ended orders that the last valid read still listed
         self._gaps: deque[Ns] = deque(maxlen=GAPS_MAX + 1)
 
@@ -115,12 +116,13 @@ class Reads(Facts):
         self._mark_all()
 
     def _baseline(self, trade: ExecutionReport, asset_id: str, side: Side) -> None:
-        """A trade of an earlier run: shares of its market, and no contradiction. The cash we read has seen it."""
+        """A trade of an earlier run: shares of its market, and no contradiction. The cash has seen it if we read it."""
         failed = trade.exec_type is ExecType.TRADE_CANCEL or trade.trade_status is TradeStatus.FAILED
         if failed:
             self.positions.bury(trade, trade.symbol, self.now)
         else:
-            self.positions.book(trade, trade.symbol, asset_id, side, self.now, history=True)
+            history = not self.cash_carried
+            self.positions.book(trade, trade.symbol, asset_id, side, self.now, history=history)
 
     def order_status(self, message: OrderStatusReport) -> None:
         order = self.orders.by_id.get(message.order_id)
@@ -171,6 +173,16 @@ class Reads(Facts):
             self.cash_known = True
             self.positions.cash = message.cash
             self._mark_all()
+
+    def forget_run(self) -> None:
+        """A new run with the old one's state: its counts begin anew, and earlier fills are read from the venue again."""
+        self.counts = dict.fromkeys(self.counts, 0)
+        self.user_events = dict.fromkeys(self.user_events, 0)
+        self.alerts.clear()
+        self.alert_seq = 0
+        self.cash_known = self.cash_carried = self.cash_known and self.baseline_done
+        self.baseline_done = False
+        self.positions.last_booked_ns = self.now  # a balance read now may have seen fills that we have not
 
     def expire_orphans(self) -> None:
         """Adopt what nobody explained in time; trades that the first read booked meanwhile are explained."""

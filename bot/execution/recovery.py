@@ -129,6 +129,15 @@ class Recovery:
         else:
             self.state, self._after_flat = BotState.FAILING, BotState.COOLDOWN
 
+    def restart(self, now_ns: Ns) -> None:
+        """A new run with the old one's state: epoch, watermark and how often it failed lately stay."""
+        self.state, self._after_flat = BotState.STARTING, BotState.COOLDOWN
+        self.reasons = []
+        self.flat = self.user_up = self.quoted = self._clean = False
+        self.clearing_ns = self._empty_ns = 0
+        for ask in (self._cancel, self._read, self._trades, self._balance):
+            ask.reset(now_ns)
+
     def gap(self, now_ns: Ns) -> None:
         """The user stream missed something while we reconcile: what was read before proves nothing."""
         if self.state is BotState.RECONCILING:

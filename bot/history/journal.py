@@ -1,86 +1,38 @@
 """Append-only record of what the executor handled: when, what, and what it said. Knows nothing of what it means.
 
-A directory of numbered segments. A segment starts with MAGIC and is then a row of records:
-
-    marker (2 bytes)  length (4, of the payload)  crc32 (4, of the payload)  payload
-
-The first byte of a payload says its kind: H header (first of every segment), S snapshot of the core's state (optional,
-second), F one handled message with what it emitted, T a timer tick and I a refreshed intent that emitted nothing.
-Each append is one `write` on the caller's thread, so that a record survives a `kill -9` right after it; `sync` makes
-it survive a power loss. The end of a segment may be torn, and is cut; damage before a readable record is refused.
+A directory of numbered segments (records.py says what is in one). Each append is one `write` on the caller's thread, so
+that a record survives a `kill -9` right after it; `sync` makes it survive a power loss.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
-from operator import or_
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-import bot.messages as vocabulary
 from bot.errors import JournalError
-from bot.messages import Message, QuoteIntent, TimerTick
+from bot.history.records import (
+    MAGIC,
+    Record,
+    Run,
+    SegmentStart,
+    frame,
+    frames,
+    items,
+    record_payload,
+    start_of,
+    start_payload,
+)
+from bot.messages import Message
 from bot.units import Ns
 
-FORMAT = 1
-MAGIC = b"CLOBJRNL"
-MARKER = b"\xc1\xb0"
-HEAD = struct.Struct(">2sII")
-TICK = struct.Struct(">cQqqq")
 SEGMENT_BYTES = 64 << 20
 SEGMENT_RECORDS = 400_000
 KEEP_S = 7 * 86_400.0  # segments not written for longer go
-RECORD_BYTES_MAX = 64 << 20  # a snapshot is the largest record
 SUFFIX = ".journal"
-
-_TYPES = [
-    kind
-    for kind in vars(vocabulary).values()
-    if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
-]
-ANY_MESSAGE: Any = reduce(or_, _TYPES)
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """First record of a segment. A run's salts count up from `salt_base`, which no other run may use; it is
-    a 63-bit number."""
-
-    format: int
-    salt_base: int
-    started_utc_ns: Ns
-    segment: int
-    first_seq: int
-
-
-class SegmentStart(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment's header and, where the writer took one, the snapshot that stands for everything before it."""
-
-    header: Header
-    snapshot: bytes = b""
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One handled message and what the core emitted for it."""
-
-    seq: int
-    now_ns: Ns
-    message: Message
-    emitted: tuple[Message, ...] = ()
-
-
-_encoder = msgspec.msgpack.Encoder()
-_records = msgspec.msgpack.Decoder(tuple[int, int, ANY_MESSAGE, tuple[ANY_MESSAGE, ...]])
-_headers = msgspec.msgpack.Decoder(Header)
-_refreshes = msgspec.msgpack.Decoder(tuple[int, int, str, dict[str, Any]])
 
 
 def segments(directory: Path) -> list[Path]:
@@ -91,33 +43,31 @@ def segments(directory: Path) -> list[Path]:
 class Journal:
     """Writer. Invariant: a record is in the file before `append` returns, or JournalError was raised.
 
-    `append` belongs to the executor's thread; `sync` and `prepare` to the journal actor's. `snapshot`, when given, is
-    asked at the start of every segment, on the executor's thread.
+    `append` and `rotate` belong to the executor's thread; `sync` and `prepare` to the journal actor's. `snapshot` is
+    asked at the start of every segment, on the executor's thread: between two messages, for it stands for all before.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
-        salt_base: int,
-        started_utc_ns: Ns,
-        snapshot: Callable[[], bytes] | None = None,
+        run: Run,
+        snapshot: Callable[[], bytes],
         segment_bytes: int = SEGMENT_BYTES,
         segment_records: int = SEGMENT_RECORDS,
     ) -> None:
         self.directory = directory
-        self._salt_base = salt_base
-        self._started_utc_ns = started_utc_ns
+        self._run = run
         self._snapshot = snapshot
         self._bytes_max = segment_bytes
         self._records_max = segment_records
-        self._lock = threading.Lock()  # the spare, and closing while another thread syncs
+        self._lock = threading.Lock()  # the spare, what is left to close, and closing while another thread syncs
         self._spare: tuple[Path, int] | None = None
+        self._left: list[int] = []  # full segments that the disk does not have yet
         self._fd = -1
         self._failed = ""
         self._bytes = 0
         self._records = 0
-        self._intents: dict[str, QuoteIntent] = {}
         self.seq = 0
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -128,43 +78,28 @@ class Journal:
 
     def _mend(self) -> int:
         """Cut the torn tail an earlier run left, take up its sequence; returns the last segment's number."""
-        number = 0
-        for path in segments(self.directory):
-            number = int(path.stem)
-        while number:
-            path = self.directory / f"{number:08d}{SUFFIX}"
-            if not path.exists():
-                break
-            start, last_seq, end = scan(path)
-            if end < path.stat().st_size:
-                os.truncate(path, end)
-            if start is not None:
-                self.seq = last_seq or start.header.first_seq - 1
-                break
+        for path in reversed(segments(self.directory)):
+            first_seq, count, end = scan(path)
+            if count:
+                if end < path.stat().st_size:
+                    os.truncate(path, end)
+                self.seq = first_seq + count - 2
+                return int(path.stem)
             path.unlink()  # opened ahead and never begun
-            number -= 1
-        return number
+        return 0
 
     def append(self, now_ns: Ns, message: Message, emitted: Sequence[Message] = ()) -> None:
         """Write one record. Raises JournalError: without a journal nothing may leave."""
+        data = frame(record_payload(self.seq + 1, now_ns, message, emitted))
+        self._put(data)
+        self.seq += 1
+        self._records += 1
+        self._bytes += len(data)
+
+    def rotate(self) -> None:
+        """Begin the next segment where this one is full; between two messages, when what they said has left."""
         if self._records >= self._records_max or self._bytes >= self._bytes_max:
             self._open()
-        self.seq += 1
-        self._write(self._payload(now_ns, message, emitted))
-        self._records += 1
-
-    def _payload(self, now_ns: Ns, message: Message, emitted: Sequence[Message]) -> bytes:
-        if not emitted and type(message) is TimerTick:
-            return TICK.pack(b"T", self.seq, now_ns, message.now_ns, message.utc_ns) + message.name.encode()
-        if type(message) is QuoteIntent:
-            last = self._intents.get(message.symbol)
-            self._intents[message.symbol] = message
-            if not emitted and last is not None:
-                return b"I" + _encoder.encode((self.seq, now_ns, message.symbol, _changes(last, message)))
-        return b"F" + _encoder.encode((self.seq, now_ns, message, emitted))
-
-    def _write(self, payload: bytes) -> None:
-        self._put(HEAD.pack(MARKER, len(payload), zlib.crc32(payload)) + payload)
 
     def _put(self, data: bytes) -> None:
         if self._failed:
@@ -178,36 +113,19 @@ class Journal:
             # Nothing may follow a torn record, or it would be damage in the middle.
             self._failed = f"the journal took {written} of {len(data)} bytes: the disk is full"
             raise JournalError(self._failed)
-        self._bytes += written
 
     def _open(self) -> None:
         """Begin the next segment, in the file opened ahead where there is one."""
         with self._lock:
             path, fd = self._spare if self._spare is not None else self._create(self._number + 1)
             self._spare = None
-            old, self._fd = self._fd, fd
+            if self._fd >= 0:
+                self._left.append(self._fd)
+            self._fd = fd
             self._number = int(path.stem)
-        if old >= 0:
-            try:
-                os.fdatasync(old)
-            except OSError as error:
-                raise JournalError(f"the journal cannot be synced: {error}") from error
-            finally:
-                os.close(old)
-        self._intents.clear()  # so that a segment can be read without the one before
         self._bytes = self._records = 0
-        header = Header(
-            format=FORMAT,
-            salt_base=self._salt_base,
-            started_utc_ns=self._started_utc_ns,
-            segment=self._number,
-            first_seq=self.seq + 1,
-        )
-        self._put(MAGIC)
-        self._write(b"H" + _encoder.encode(header))
-        if self._snapshot is not None:
-            self._write(b"S" + self._snapshot())
-        self._bytes = 0  # the bound is for records: a large snapshot must not end the segment it begins
+        start = SegmentStart(run=self._run, segment=self._number, first_seq=self.seq + 1, snapshot=self._snapshot())
+        self._put(MAGIC + frame(start_payload(start)))
 
     def _create(self, number: int) -> tuple[Path, int]:
         path = self.directory / f"{number:08d}{SUFFIX}"
@@ -218,7 +136,7 @@ class Journal:
         return path, fd
 
     def prepare(self) -> None:
-        """Open the next segment ahead, so that `append` never waits for a directory; once for each, forget old ones."""
+        """Open the next segment ahead, so that `rotate` never waits for a directory; once for each, forget old ones."""
         with self._lock:
             if self._spare is not None or self._fd < 0:
                 return
@@ -233,17 +151,26 @@ class Journal:
                     path.unlink()
 
     def sync(self) -> None:
-        """Force what was written to the disk. Raises JournalError."""
+        """Force what was written to the disk, full segments first. Raises JournalError."""
         with self._lock:
             if self._fd < 0:
                 return
-            fd = os.dup(self._fd)  # append may rotate meanwhile, and must not wait for the disk
-        try:
-            os.fdatasync(fd)
-        except OSError as error:
-            raise JournalError(f"the journal cannot be synced: {error}") from error
-        finally:
-            os.close(fd)
+            left, self._left = self._left, []
+            left.append(os.dup(self._fd))  # the executor may rotate meanwhile, and must not wait for the disk
+        failed: OSError | None = None
+        for fd in left:
+            try:
+                os.fdatasync(fd)
+            except OSError as error:
+                failed = error
+            finally:
+                os.close(fd)
+        if failed is not None:
+            raise JournalError(f"the journal cannot be synced: {failed}") from failed
+
+    def seal(self) -> None:
+        """A last segment with nothing but the snapshot: the next run starts from it at once, whatever build it is."""
+        self._open()
 
     def close(self) -> None:
         self.sync()
@@ -259,130 +186,39 @@ class Journal:
                 self._fd = -1
 
 
-def _changes(last: QuoteIntent, intent: QuoteIntent) -> dict[str, Any]:
-    return {
-        name: value for name in QuoteIntent.__struct_fields__ if (value := getattr(intent, name)) != getattr(last, name)
-    }
-
-
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def payloads(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Offset, end and payload of each whole record. A torn tail ends it; raises JournalError for damage before the end."""
-    data = path.read_bytes()
-    if not data.startswith(MAGIC):
-        if MAGIC.startswith(data) or _readable_after(data, 0) < 0:
-            return
-        raise JournalError(f"{path.name}: not a journal, or damaged at offset 0")
-    offset = len(MAGIC)
-    while offset < len(data):
-        payload = _payload_at(data, offset)
-        if payload is None:
-            found = _readable_after(data, offset + 1)
-            if found >= 0:
-                raise JournalError(f"{path.name}: damaged at offset {offset}, readable again at {found}")
-            return
-        end = offset + HEAD.size + len(payload)
-        yield offset, end, payload
-        offset = end
+def scan(path: Path) -> tuple[int, int, int]:
+    """First sequence number of a segment, how many frames are whole, and where the last of them ends; the start is the
+    first of them. Checks every frame and decodes only the start: nobody waits for 400,000 records."""
+    first_seq = count = end = 0
+    for _, after, payload in frames(path.read_bytes(), path.name):
+        if not count:
+            first_seq = start_of(payload, path.name).first_seq
+        count, end = count + 1, after
+    return first_seq, count, end
 
 
-def _payload_at(data: bytes, offset: int) -> bytes | None:
-    if offset + HEAD.size > len(data):
-        return None
-    marker, length, crc = HEAD.unpack_from(data, offset)
-    if marker != MARKER or not 0 < length <= RECORD_BYTES_MAX or offset + HEAD.size + length > len(data):
-        return None
-    payload = data[offset + HEAD.size : offset + HEAD.size + length]
-    return payload if zlib.crc32(payload) == crc else None
-
-
-def _readable_after(data: bytes, offset: int) -> int:
-    """Where a whole record begins at or after an offset, or -1: tells damage in the middle from a torn tail."""
-    while (offset := data.find(MARKER, offset)) >= 0:
-        if _payload_at(data, offset) is not None:
-            return offset
-        offset += 1
-    return -1
-
-
-def scan(path: Path) -> tuple[SegmentStart | None, int, int]:
-    """A segment's start, its last sequence number (0: no record) and where its last whole record ends.
-
-    Checks every record and decodes only the first and the last: a start may not wait for 400,000 of them.
-    """
-    start = next((item for item, _ in _items(path) if isinstance(item, SegmentStart)), None)
-    last, end = b"", 0
-    for _, after, payload in payloads(path):
-        last, end = payload, after
-    return start, _seq_of(last), end
-
-
-def _seq_of(payload: bytes) -> int:
-    """0 for what is no record."""
-    match payload[:1]:
-        case b"T":
-            return int(TICK.unpack_from(payload)[1])
-        case b"F" | b"I":
-            return int(msgspec.msgpack.decode(payload[1:])[0])
-    return 0
-
-
-def _items(path: Path) -> Iterator[tuple[SegmentStart | Record, int]]:
-    intents: dict[str, QuoteIntent] = {}
-    header: Header | None = None
-    for offset, end, payload in payloads(path):
-        kind, body = payload[:1], payload[1:]
-        try:
-            if kind == b"H":
-                header = _headers.decode(body)
-                if header.format != FORMAT:
-                    raise JournalError(f"{path.name}: format {header.format}, this code reads {FORMAT}")
-                yield SegmentStart(header=header), end
-            elif header is None:
-                raise JournalError(f"{path.name}: no header before offset {offset}")
-            elif kind == b"S":
-                yield SegmentStart(header=header, snapshot=body), end
-            else:
-                yield _record(kind, payload, body, intents), end
-        except (msgspec.MsgspecError, struct.error, KeyError, UnicodeDecodeError) as error:
-            raise JournalError(f"{path.name}: unreadable record at offset {offset}: {error}") from error
-
-
-def _record(kind: bytes, payload: bytes, body: bytes, intents: dict[str, QuoteIntent]) -> Record:
-    if kind == b"T":
-        _, seq, now_ns, tick_ns, utc_ns = TICK.unpack_from(payload)
-        name = payload[TICK.size :].decode()
-        return Record(seq=seq, now_ns=now_ns, message=TimerTick(name=name, now_ns=tick_ns, utc_ns=utc_ns))
-    if kind == b"I":
-        seq, now_ns, symbol, changes = _refreshes.decode(body)
-        fields = msgspec.to_builtins(intents[symbol]) | changes
-        intent = msgspec.convert(fields, QuoteIntent)
-        intents[symbol] = intent
-        return Record(seq=seq, now_ns=now_ns, message=intent)
-    if kind != b"F":
-        raise msgspec.DecodeError(f"kind {kind!r}")
-    seq, now_ns, message, emitted = _records.decode(body)
-    if isinstance(message, QuoteIntent):
-        intents[message.symbol] = message
-    return Record(seq=seq, now_ns=now_ns, message=message, emitted=emitted)
-
-
-def read(directory: Path) -> Iterator[SegmentStart | Record]:
-    """All segments in order; a segment with a snapshot starts twice, the second time with it. Cuts torn tails; raises JournalError with the offset for damage, and for a hole in the
-    sequence (a segment is missing or lost its end in the middle of a run)."""
-    expected = 0
-    for path in segments(directory):
-        for item, _ in _items(path):
+def read(paths: Iterable[Path]) -> Iterator[SegmentStart | Record]:
+    """These segments, in order. A torn tail ends a run; raises JournalError, with segment and offset, for damage and for
+    a hole in the sequence: a segment that is missing, or that lost its end in the middle of a run."""
+    expected, run = 0, None
+    for path in paths:
+        for item in items(path.read_bytes(), path.name):
             if isinstance(item, SegmentStart):
-                if expected and item.header.first_seq != expected:
-                    raise JournalError(
-                        f"{path.name}: begins at record {item.header.first_seq}, but {expected} should follow"
-                    )
-                expected = item.header.first_seq
+                follows = expected and (item.run == run or item.run.continues)
+                if follows and item.first_seq != expected:
+                    raise JournalError(f"{path.name}: begins at record {item.first_seq}, but {expected} should follow")
+                expected, run = item.first_seq, item.run
             else:
-                if item.seq != expected:
-                    raise JournalError(f"{path.name}: record {item.seq} where {expected} should follow")
                 expected += 1
             yield item
+
+
+def last_segment(directory: Path) -> list[Path]:
+    """The newest segment whose start is whole, alone; it stands for all before it. None at all in a new journal."""
+    for path in reversed(segments(directory)):
+        if next(frames(path.read_bytes(), path.name), None) is not None:
+            return [path]
+    return []

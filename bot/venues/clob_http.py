@@ -1,21 +1,22 @@
 """One warm keep-alive HTTP connection with a total deadline for each request. Knows no venue and sends nothing twice.
 
-Requests leave in one send: head and body in one segment. Every wait of a request (connect, send, each read) gets what is
-left of its deadline, so a peer that trickles bytes cannot stretch it. Imports nothing it does not need: the guardian,
-which has 20 MB, talks over it too.
+Requests leave in one send: head and body in one segment, built here; http.client reads the answers. Every wait of a
+request (connect, send, each read) gets what is left of its deadline, so a peer that trickles bytes cannot stretch it.
+Imports nothing it does not need: the guardian, which has 20 MB, talks over it too.
 """
 
 from __future__ import annotations
 
+import http.client
+import io
 import os
-import re
 import socket
 import ssl
 import threading
 import time
+from urllib.parse import urlsplit
 
 from bot.errors import VenueUnavailable
-from bot.venues.clob_answer import Reply, read_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 3.0
 CONNECT_S = 1.0
-URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(?::([0-9]{1,5}))?(/[^?#\s]*|)")  # urllib costs 0.7 MB
+BODY_MAX = 16 * 1024 * 1024
 USER_AGENT = "clobmaker/1.0"  # the edge refuses the default agents of Python libraries
 
 
@@ -36,6 +37,15 @@ class RequestFailed(VenueUnavailable):
     def __init__(self, text: str, *, sent: bool) -> None:
         super().__init__(text)
         self.sent = sent
+
+
+class Reply:
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers  # names in lower case
+        self.body = body
 
 
 class Connection:
@@ -51,22 +61,24 @@ class Connection:
         deadline_s: float = DEADLINE_S,
         connect_s: float = CONNECT_S,
         context: ssl.SSLContext | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        parts = URL.fullmatch(url)
-        if parts is None:
+        """Deadlines that are given to it count on `clock`, too."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not an http(s) address: {url!r}")
-        scheme, host, port, path = parts.groups()
         self.url = url.rstrip("/")
         self.deadline_s = deadline_s
         self._connect_s = connect_s
-        self._host = host.strip("[]")
-        self._port = int(port or (443 if scheme == "https" else 80))
-        self._prefix = path.rstrip("/")
-        self._context = (context or tls_context()) if scheme == "https" else None
-        self._fixed = f"Host: {host}{f':{port}' if port else ''}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
+        self._clock = clock
+        self._host = parts.hostname
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._context = (context or tls_context()) if parts.scheme == "https" else None
+        self._fixed = f"Host: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
         self._addresses: list[Address] = []
         self._sock: socket.socket | None = None
-        self.used_s = 0.0  # monotonic time of the last answer
+        self.used_s = 0.0  # time of the last answer on its clock
         self.connects = 0
 
     def ready(self, until: float | None = None) -> None:
@@ -74,7 +86,7 @@ class Connection:
         if self._sock is not None and _is_alive(self._sock):
             return
         self.close()
-        limit = time.monotonic() + self._connect_s
+        limit = self._now() + self._connect_s
         try:
             self._sock = self._connect(limit if until is None else min(limit, until))
         except (OSError, ssl.SSLError) as error:
@@ -92,7 +104,7 @@ class Connection:
         written: Callable[[], None] | None = None,
     ) -> Reply:
         """Send once and read the answer. `written` is called when the bytes are with the kernel. Raises RequestFailed."""
-        deadline = time.monotonic() + self.deadline_s
+        deadline = self._now() + self.deadline_s
         if until is not None:
             deadline = min(deadline, until)
         head = [f"{method} {self._prefix}{path} HTTP/1.1\r\n", self._fixed]
@@ -108,20 +120,20 @@ class Connection:
         sock = self._sock
         assert sock is not None, "ready() leaves a socket or raises"
         try:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(self._left(deadline))
         except TimeoutError as error:
             raise RequestFailed("no time left before the request was sent", sent=False) from error
         try:
             sock.sendall(data)
             if written is not None:
                 written()
-            reply, keep = read_answer(lambda: _receive(sock, deadline))
-        except (OSError, ValueError) as error:
+            reply = _read(sock, method, lambda: self._left(deadline))
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise RequestFailed(f"{method} {path.partition('?')[0]}: {_words(error)}", sent=True) from error
-        if not keep:
+        if reply.headers.get("connection", "").lower() == "close":
             self.close()
-        self.used_s = time.monotonic()
+        self.used_s = self._now()
         return reply
 
     def close(self) -> None:
@@ -144,13 +156,13 @@ class Connection:
         fresh = not self._addresses
         while True:
             if fresh:
-                self._addresses = _resolve(self._host, self._port, until)
+                self._addresses = _resolve(self._host, self._port, self._left(until))
             for address in self._addresses:
                 try:
                     return self._open(address, until)
                 except OSError as error:
                     failure = error
-            if fresh or time.monotonic() >= until:
+            if fresh or self._now() >= until:
                 self._addresses = []
                 raise failure
             fresh = True
@@ -159,16 +171,25 @@ class Connection:
         family, kind, protocol, _, where = address
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(until))
+            sock.settimeout(self._left(until))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.connect(where)
             if self._context is not None:
-                sock.settimeout(_left(until))
+                sock.settimeout(self._left(until))
                 return self._context.wrap_socket(sock, server_hostname=self._host)
         except BaseException:
             sock.close()
             raise
         return sock
+
+    def _now(self) -> float:
+        return self._clock() / 1e9
+
+    def _left(self, until: float) -> float:
+        left = until - self._now()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
 
 
 def tls_context() -> ssl.SSLContext:
@@ -183,9 +204,38 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def _receive(sock: socket.socket, deadline: float) -> bytes:
-    sock.settimeout(_left(deadline))
-    return sock.recv(65536)
+class _Answer(io.RawIOBase):
+    """The bytes of one answer. Each read waits at most until the deadline and counts against the size cap."""
+
+    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
+        self._sock = sock
+        self._left = left
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._left())
+        count = self._sock.recv_into(buffer)
+        self._size += count
+        if self._size > BODY_MAX:
+            raise ValueError("the answer is too large")
+        return count
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What http.client asks of a socket."""
+        return io.BufferedReader(self, 65536)
+
+
+def _read(sock: socket.socket, method: str, left: Callable[[], float]) -> Reply:
+    response = http.client.HTTPResponse(_Answer(sock, left), method=method)  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    if response.will_close:
+        headers["connection"] = "close"
+    return Reply(response.status, headers, body)
 
 
 def _is_alive(sock: socket.socket) -> bool:
@@ -200,14 +250,7 @@ def _is_alive(sock: socket.socket) -> bool:
     return False
 
 
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left
-
-
-def _resolve(host: str, port: int, until: float) -> list[Address]:
+def _resolve(host: str, port: int, seconds: float) -> list[Address]:
     """Names are looked up on a thread of their own, because the resolver has no deadline."""
     try:
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
@@ -224,7 +267,7 @@ def _resolve(host: str, port: int, until: float) -> list[Address]:
 
     thread = threading.Thread(target=look_up, name="resolve", daemon=True)
     thread.start()
-    thread.join(_left(until))
+    thread.join(seconds)
     if failed:
         raise failed[0]
     if thread.is_alive() or not found:

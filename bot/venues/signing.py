@@ -82,16 +82,14 @@ def checksum_address(address: str) -> str:
 _SIDE_WORDS = ((Side.BUY, _word(0)), (Side.SELL, _word(1)))
 
 
-class Signer:
-    """One wallet's signatures on one chain. Invariant: `sign` signs the digest that `order_id_of` names."""
+class OrderIds:
+    """The ids of one wallet's orders on one chain: what can be known of them without the key."""
 
-    def __init__(self, private_key: str, *, chain_id: int, funder: str = "", signature_type: int = 0) -> None:
-        """`funder` holds the money (proxy, Safe or deposit wallet); "" means the key's own address."""
+    def __init__(self, *, address: str, chain_id: int, funder: str = "", signature_type: int = 0) -> None:
+        """`address` is the key's. `funder` holds the money (proxy, Safe or deposit wallet); "" means the same."""
         if signature_type not in (0, 1, 2, POLY_1271):
             raise ValueError(f"signature type {signature_type} is not one of 0, 1, 2, 3")
-        self._key = PrivateKey(bytes.fromhex(private_key.removeprefix("0x")))
-        public = self._key.public_key.format(compressed=False)[1:]
-        self.address = checksum_address("0x" + keccak(public)[-20:].hex())
+        self.address = checksum_address(address)
         self.funder = checksum_address(funder) if funder else self.address
         self.chain_id = chain_id
         self.signature_type = signature_type
@@ -116,15 +114,6 @@ class Signer:
         if not self._domain:
             raise ValueError(f"chain {chain_id} has no exchange known to us")
         self._domain[3, True] = self._domain[3, False]  # one exchange for all of generation 3
-        self._deposit_head = _hash_of(_TYPED_DATA_SIGN + _ORDER_V2)
-        self._deposit_tail = (
-            _hash_of("DepositWallet") + _hash_of("1") + _word(chain_id) + _address_word(self.order_signer) + ZERO_WORD
-        )
-        self._deposit_suffix = (_ORDER_V2.encode() + len(_ORDER_V2).to_bytes(2, "big")).hex()
-        self._body_head = f'"maker":"{self.funder}","signer":"{self.order_signer}",'
-
-    def __repr__(self) -> str:
-        return f"Signer({self.address})"
 
     def order_id_of(self, order: NewOrder) -> str:
         """The EIP-712 digest as 0x hex; a pure function of the order and the wallet, without the key."""
@@ -160,6 +149,25 @@ class Signer:
             self._token_words.clear()
         word = self._token_words[asset_id] = _word(int(asset_id))
         return word
+
+
+class Signer(OrderIds):
+    """One wallet's signatures on one chain. Invariant: `sign` signs the digest that `order_id_of` names."""
+
+    def __init__(self, private_key: str, *, chain_id: int, funder: str = "", signature_type: int = 0) -> None:
+        self._key = PrivateKey(bytes.fromhex(private_key.removeprefix("0x")))
+        public = self._key.public_key.format(compressed=False)[1:]
+        address = "0x" + keccak(public)[-20:].hex()
+        super().__init__(address=address, chain_id=chain_id, funder=funder, signature_type=signature_type)
+        self._deposit_head = _hash_of(_TYPED_DATA_SIGN + _ORDER_V2)
+        self._deposit_tail = (
+            _hash_of("DepositWallet") + _hash_of("1") + _word(chain_id) + _address_word(self.order_signer) + ZERO_WORD
+        )
+        self._deposit_suffix = (_ORDER_V2.encode() + len(_ORDER_V2).to_bytes(2, "big")).hex()
+        self._body_head = f'"maker":"{self.funder}","signer":"{self.order_signer}",'
+
+    def __repr__(self) -> str:
+        return f"Signer({self.address})"
 
     def sign(self, order: NewOrder) -> str:
         """The signature as 0x hex. Signs the id the order carries: an order that lands has the id we know it by."""

@@ -35,6 +35,9 @@ class Notes:
             raise JournalError("no space left")
         self.log.append(("journaled", now_ns, message, list(emitted)))
 
+    def rotate(self) -> None:
+        self.log.append(("rotated",))
+
     def send(self, messages: Any) -> None:
         self.log.append(("sent", list(messages)))
 
@@ -50,6 +53,7 @@ def test_what_a_core_returns_is_journaled_before_it_leaves() -> None:
         ("handled", Resume(by="x")),
         ("journaled", 7, Resume(by="x"), [Nudge(cause_ns=7)]),
         ("sent", [Nudge(cause_ns=7)]),
+        ("rotated",),
     ]
 
 

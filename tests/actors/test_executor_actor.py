@@ -16,6 +16,7 @@ from bot.messages import (
     MassCancel,
     Message,
     Nudge,
+    Restarted,
     Resume,
     Source,
     StatusReport,
@@ -45,6 +46,9 @@ class World:
             raise JournalError("no space left")
         self.log.append(("journal", now_ns, list(emitted)))
 
+    def rotate(self) -> None:
+        pass
+
     def apply(self, change: GateChange) -> None:
         self.log.append(("gate", change.epoch))
 
@@ -55,7 +59,7 @@ class World:
         self.log.append(("sample", ns))
 
 
-def actor(world: World) -> ExecutorActor:
+def actor(world: World, **more: Any) -> ExecutorActor:
     return ExecutorActor(
         core=world,
         journal=world,
@@ -65,6 +69,7 @@ def actor(world: World) -> ExecutorActor:
         directory=Directory(),
         router=world,
         clock=lambda: world.now_ns,
+        **more,
     )
 
 
@@ -90,6 +95,12 @@ def test_without_a_journal_record_neither_gate_nor_wire_nor_lease_moves() -> Non
         actor(world).handle(Resume(by="x"))
     assert world.log == []
     assert world.executor_lease_ns == 0
+
+
+def test_a_run_that_takes_up_another_s_state_begins_with_that_word() -> None:
+    world = World([MassCancel()])
+    actor(world, first=Restarted()).setup()
+    assert world.log == [("journal", 100, [MassCancel()]), ("sent", [MassCancel()])]
 
 
 def test_each_handled_message_renews_the_lease() -> None:

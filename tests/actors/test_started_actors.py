@@ -59,6 +59,9 @@ class World:
     def append(self, now_ns: int, message: Message, emitted: Any) -> None:
         self.note("journal", message)
 
+    def rotate(self) -> None:
+        pass
+
     def sync(self) -> None:
         self.note("sync")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,7 +94,12 @@ class Gone(Stuck):
 def a_maker(**facts: Any) -> Any:
     status = SimpleNamespace(record={"state": "quoting"}, fills=[])
     return SimpleNamespace(
-        status=status, ended=threading.Event(), end_reason="", gate=SimpleNamespace(root_lease_ns=0), **facts
+        status=status,
+        clock=time.monotonic_ns,
+        ended=threading.Event(),
+        end_reason="",
+        gate=SimpleNamespace(root_lease_ns=0),
+        **facts,
     )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import JournalError
-from bot.history.journal import HEAD, KEEP_S, Journal, Record, SegmentStart, payloads, read, segments
+from bot.errors import JournalError, OtherBuild
+from bot.history.journal import KEEP_S, Journal, last_segment, read, segments
+from bot.history.records import HEAD, MAGIC, Record, Run, SegmentStart, frame, frames, said
 from bot.messages import (
     GateChange,
     MassCancel,
@@ -44,12 +45,22 @@ def an_order() -> NewOrder:
     )  # fmt: skip
 
 
-def a_journal(directory: Path, **given: object) -> Journal:
-    return Journal(directory, salt_base=77, started_utc_ns=1, **given)  # type: ignore[arg-type]
+def a_journal(directory: Path, *, run: Run = Run(salt_base=77), state: bytes = b"state", **given: int) -> Journal:
+    return Journal(directory, run=run, snapshot=lambda: state, **given)
 
 
 def records(directory: Path) -> list[Record]:
-    return [item for item in read(directory) if isinstance(item, Record)]
+    return [item for item in read(segments(directory)) if isinstance(item, Record)]
+
+
+def starts(directory: Path) -> list[SegmentStart]:
+    return [item for item in read(segments(directory)) if isinstance(item, SegmentStart)]
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x55
+    path.write_bytes(data)
 
 
 STORY: list[tuple[Message, list[Message]]] = [
@@ -78,8 +89,9 @@ def test_ticks_and_refreshes_that_change_nothing_are_small(tmp_path: Path) -> No
     journal.append(1, an_intent(1))
     journal.append(2, a_tick(2))
     journal.append(3, an_intent(2))
-    sizes = [len(payload) for _, _, payload in payloads(segments(tmp_path)[0])][1:]
-    assert sizes[1] < 48 and sizes[2] < sizes[0] / 3
+    journal.append(4, an_intent(3), [an_order()])
+    tick, refresh, ordering = [len(payload) for _, _, payload in frames(segments(tmp_path)[0].read_bytes(), "")][2:]
+    assert tick < 48 and refresh < ordering / 4
 
 
 def test_an_append_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,21 +103,47 @@ def test_an_append_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(writes) == 1
 
 
-def test_a_segment_ends_at_its_bound_and_the_next_was_opened_ahead(tmp_path: Path) -> None:
-    journal = a_journal(tmp_path, segment_records=3, snapshot=lambda: b"state")
+def test_a_full_segment_ends_between_two_messages_and_the_next_was_opened_ahead(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path, segment_records=3)
     journal.prepare()
     for n in range(7):
         journal.append(n, an_intent(n))
+        journal.rotate()
     assert len(segments(tmp_path)) == 3
     assert [r.seq for r in records(tmp_path)] == list(range(1, 8))
-    starts = [item for item in read(tmp_path) if isinstance(item, SegmentStart) and item.snapshot]
-    assert [(s.header.first_seq, s.snapshot) for s in starts] == [(1, b"state"), (4, b"state"), (7, b"state")]
+    assert [(s.segment, s.first_seq, s.snapshot) for s in starts(tmp_path)] == [
+        (1, 1, b"state"), (2, 4, b"state"), (3, 7, b"state"),
+    ]  # fmt: skip
+
+
+def test_bytes_bound_a_segment_too_and_its_snapshot_does_not_count(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path, state=bytes(1000), segment_bytes=100)
+    for n in range(4):
+        journal.append(n, a_tick(n))
+        journal.rotate()
+    assert [s.first_seq for s in starts(tmp_path)] == [1, 3, 5]
+
+
+def test_a_full_segment_is_synced_and_closed_off_the_executor_s_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = a_journal(tmp_path, segment_records=1)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    journal.append(1, a_tick(1))
+    journal.rotate()
+    assert synced == []
+    journal.sync()
+    assert len(synced) == 2
+    with pytest.raises(OSError):
+        os.fstat(synced[0])
 
 
 def test_segments_older_than_a_week_go_and_the_one_being_written_stays(tmp_path: Path) -> None:
     journal = a_journal(tmp_path, segment_records=2)
     for n in range(5):
         journal.append(n, an_intent(n))
+        journal.rotate()
     old, kept, current = segments(tmp_path)
     week_ago = time.time() - KEEP_S
     os.utime(old, (0, week_ago - 60))
@@ -154,10 +192,8 @@ def test_damage_in_the_middle_is_refused_with_its_offset(tmp_path: Path, at: int
         journal.append(n, an_intent(n), [an_order()])
     journal.close()
     path = segments(tmp_path)[0]
-    offset = [start for start, _, _ in payloads(path)][3]
-    data = bytearray(path.read_bytes())
-    data[offset + at] ^= 0x55
-    path.write_bytes(data)
+    offset = [start for start, _, _ in frames(path.read_bytes(), "")][3]
+    flip(path, offset + at)
     with pytest.raises(JournalError, match=f"offset {offset}"):
         records(tmp_path)
     with pytest.raises(JournalError, match=f"offset {offset}"):
@@ -168,6 +204,7 @@ def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
     journal = a_journal(tmp_path, segment_records=2)
     for n in range(6):
         journal.append(n, a_tick(n))
+        journal.rotate()
     segments(tmp_path)[1].unlink()
     with pytest.raises(JournalError, match="should follow"):
         records(tmp_path)
@@ -180,6 +217,65 @@ def test_an_empty_segment_opened_ahead_by_a_dead_run_is_taken_over(tmp_path: Pat
     following = a_journal(tmp_path)
     following.append(2, a_tick(2))
     assert [r.seq for r in records(tmp_path)] == [1, 2]
+
+
+def test_a_run_follows_another_in_a_segment_of_its_own(tmp_path: Path) -> None:
+    a_journal(tmp_path).append(1, a_tick(1))
+    a_journal(tmp_path, run=Run(salt_base=78, continues=True), state=b"later").append(2, a_tick(2))
+    assert [(s.run.salt_base, s.first_seq, s.snapshot) for s in starts(tmp_path)] == [
+        (77, 1, b"state"),
+        (78, 2, b"later"),
+    ]
+
+
+def test_a_segment_whose_start_is_torn_is_as_if_it_had_never_begun(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.append(1, a_tick(1))
+    journal.seal()
+    first, second = segments(tmp_path)
+    whole = second.read_bytes()
+    for size in range(len(whole)):
+        second.write_bytes(whole[:size])
+        assert last_segment(tmp_path) == [first]
+        assert len(starts(tmp_path)) == 1
+    second.write_bytes(whole)
+    assert last_segment(tmp_path) == [second]
+    second.write_bytes(whole[:-1])
+    a_journal(tmp_path).append(2, a_tick(2))
+    assert [record.seq for record in records(tmp_path)] == [1, 2]
+
+
+def test_a_sealed_journal_goes_on_after_its_last_record(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.append(1, a_tick(1))
+    journal.seal()
+    journal.close()
+    following = a_journal(tmp_path, run=Run(salt_base=78, continues=True))
+    following.append(2, a_tick(2))
+    assert [s.first_seq for s in starts(tmp_path)] == [1, 2, 2]
+    assert [record.seq for record in records(tmp_path)] == [1, 2]
+
+
+def test_what_is_whole_and_cannot_be_read_is_another_build_s(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.append(1, a_tick(1))
+    journal.close()
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(frame(b"Fnonsense"))
+    with pytest.raises(OtherBuild, match="offset"):
+        records(tmp_path)
+    segments(tmp_path)[0].write_bytes(MAGIC + frame(b"H\x81\xa6format\x01"))
+    with pytest.raises(OtherBuild, match="format 1"):
+        records(tmp_path)
+
+
+def test_a_record_s_emissions_are_kept_as_the_bytes_they_were(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path)
+    journal.append(1, an_intent(1), [an_order()])
+    journal.append(2, a_tick(2))
+    first, second = records(tmp_path)
+    assert (first.said, second.said) == (said([an_order()]), said([]))
+    assert (first.emitted, second.emitted) == ((an_order(),), ())
 
 
 def test_a_write_that_fails_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
