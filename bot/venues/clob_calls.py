@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from urllib.parse import urlencode
 
 from bot.errors import FrameError, VenueUnavailable
-from bot.venues.clob_http import DEADLINE_S, Reply, RequestFailed
+from bot.venues.clob_answer import Reply
+from bot.venues.clob_http import DEADLINE_S, RequestFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Calls:
 
     def json(self, path: str, query: Mapping[str, str], until: float) -> Any:
         """Raises VenueUnavailable or FrameError."""
-        reply = self.repeat("GET", path, "?" + urlencode(query) if query else "", until=until)
+        reply = self.repeat("GET", path, query_of(query), until=until)
         if reply.status != 200:
             raise VenueUnavailable(f"GET {path}: HTTP {reply.status}")
         return parsed(reply.body, self._loads)
@@ -182,6 +182,16 @@ class Calls:
             for row in self.pages("/data/orders", {}, self.until(DEADLINE_S))
             if order_word(row.get("status")) == "LIVE"
         ]
+
+
+def query_of(query: Mapping[str, str]) -> str:
+    pairs = (
+        name
+        + "="
+        + "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}" for byte in text.encode())
+        for name, text in query.items()
+    )
+    return "?" + "&".join(pairs) if query else ""
 
 
 def parsed(body: bytes, loads: Loads) -> Any:

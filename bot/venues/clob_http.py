@@ -1,22 +1,21 @@
 """One warm keep-alive HTTP connection with a total deadline for each request. Knows no venue and sends nothing twice.
 
-Requests leave in one send: head and body in one segment, built here; http.client reads the answers. Every wait of a
-request (connect, send, each read) gets what is left of its deadline, so a peer that trickles bytes cannot stretch it.
-Imports nothing it does not need: the guardian, which has 20 MB, talks over it too.
+Requests leave in one send: head and body in one segment. Every wait of a request (connect, send, each read) gets what is
+left of its deadline, so a peer that trickles bytes cannot stretch it. Imports nothing it does not need: the guardian,
+which has 20 MB, talks over it too.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 import os
+import re
 import socket
 import ssl
 import threading
 import time
-from urllib.parse import urlsplit
 
 from bot.errors import VenueUnavailable
+from bot.venues.clob_answer import Reply, read_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 3.0
 CONNECT_S = 1.0
-BODY_MAX = 16 * 1024 * 1024
+URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(?::([0-9]{1,5}))?(/[^?#\s]*|)")  # urllib costs 0.7 MB
 USER_AGENT = "clobmaker/1.0"  # the edge refuses the default agents of Python libraries
 
 
@@ -37,15 +36,6 @@ class RequestFailed(VenueUnavailable):
     def __init__(self, text: str, *, sent: bool) -> None:
         super().__init__(text)
         self.sent = sent
-
-
-class Reply:
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status = status
-        self.headers = headers  # names in lower case
-        self.body = body
 
 
 class Connection:
@@ -64,18 +54,19 @@ class Connection:
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Deadlines that are given to it count on `clock`, too."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = URL.fullmatch(url)
+        if parts is None:
             raise ValueError(f"not an http(s) address: {url!r}")
+        scheme, host, port, path = parts.groups()
         self.url = url.rstrip("/")
         self.deadline_s = deadline_s
         self._connect_s = connect_s
         self._clock = clock
-        self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._prefix = parts.path.rstrip("/")
-        self._context = (context or tls_context()) if parts.scheme == "https" else None
-        self._fixed = f"Host: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
+        self._host = host.strip("[]")
+        self._port = int(port or (443 if scheme == "https" else 80))
+        self._prefix = path.rstrip("/")
+        self._context = (context or tls_context()) if scheme == "https" else None
+        self._fixed = f"Host: {host}{f':{port}' if port else ''}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
         self._addresses: list[Address] = []
         self._sock: socket.socket | None = None
         self.used_s = 0.0  # time of the last answer on its clock
@@ -127,11 +118,11 @@ class Connection:
             sock.sendall(data)
             if written is not None:
                 written()
-            reply = _read(sock, method, lambda: self._left(deadline))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            reply, keep = read_answer(lambda: self._receive(sock, deadline))
+        except (OSError, ValueError) as error:
             self.close()
             raise RequestFailed(f"{method} {path.partition('?')[0]}: {_words(error)}", sent=True) from error
-        if reply.headers.get("connection", "").lower() == "close":
+        if not keep:
             self.close()
         self.used_s = self._now()
         return reply
@@ -182,6 +173,10 @@ class Connection:
             raise
         return sock
 
+    def _receive(self, sock: socket.socket, until: float) -> bytes:
+        sock.settimeout(self._left(until))
+        return sock.recv(65536)
+
     def _now(self) -> float:
         return self._clock() / 1e9
 
@@ -202,40 +197,6 @@ def tls_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(capath=paths.capath)
     return context
-
-
-class _Answer(io.RawIOBase):
-    """The bytes of one answer. Each read waits at most until the deadline and counts against the size cap."""
-
-    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
-        self._sock = sock
-        self._left = left
-        self._size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._left())
-        count = self._sock.recv_into(buffer)
-        self._size += count
-        if self._size > BODY_MAX:
-            raise ValueError("the answer is too large")
-        return count
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """What http.client asks of a socket."""
-        return io.BufferedReader(self, 65536)
-
-
-def _read(sock: socket.socket, method: str, left: Callable[[], float]) -> Reply:
-    response = http.client.HTTPResponse(_Answer(sock, left), method=method)  # type: ignore[arg-type]
-    response.begin()
-    body = response.read()
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    if response.will_close:
-        headers["connection"] = "close"
-    return Reply(response.status, headers, body)
 
 
 def _is_alive(sock: socket.socket) -> bool:

@@ -26,8 +26,8 @@ from bot.messages import (
     Source,
 )
 from bot.units import Ns, Qty
+from bot.venues.clob_answer import Reply
 from bot.venues.clob_calls import cancel_lists, parsed, preview
-from bot.venues.clob_http import Reply
 from bot.venues.polymarket_trades import decimal_of
 
 TEXT_MAX = 200

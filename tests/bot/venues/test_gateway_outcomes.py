@@ -29,7 +29,8 @@ from bot.messages import (
     Source,
     TradesRequest,
 )
-from bot.venues.clob_http import Reply, RequestFailed
+from bot.venues.clob_answer import Reply
+from bot.venues.clob_http import RequestFailed
 from bot.venues.clob_login import Credentials
 from bot.venues.polymarket_gateway import ClobApi, found_status
 from bot.venues.signing import Signer
