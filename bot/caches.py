@@ -100,7 +100,8 @@ class ReferenceCache:
         self.fast = FastRing()
         self.seeded_s = 0  # seconds of history loaded or seen without a gap
         self.frame_ns: Ns = 0
-        self.candle_open_e8: dict[int, E8] = {}  # open of a candle by its wall-clock start second
+        self.candle_open_e8: dict[int, E8] = {}  # open of an hour's candle, by its wall-clock start second
+        self.candle_close_e8: dict[int, E8] = {}  # close of a minute's candle that is over, by its start second
 
     def put(self, reference: Reference, utc_ns: Ns) -> None:
         self.latest = reference

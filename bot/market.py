@@ -8,12 +8,16 @@ import msgspec
 
 from bot.units import Ns, Px, Qty
 
+CLOSE_CANDLE_S = 60  # of the candles whose closes are compared
+
 
 class Rule(enum.StrEnum):
-    """What settles the market: a trailing mean of the source, or a Binance candle."""
+    """What settles the market: a trailing mean of the source at the end against that at the start; close against open
+    of the Binance candle that is the window; or the closes of the two one-minute candles that begin at its two ends."""
 
     TWAP = "twap"
     CANDLE = "candle"
+    CLOSES = "closes"
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +37,13 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     end_utc_ns: Ns
     tick: Px  # at listing; may change inside the window
     min_qty: Qty
-    fee_rate: float  # taker fee = shares * fee_rate * p * (1 - p)
+    fee_rate: float  # taker fee = shares * fee_rate * (p * (1 - p)) ** fee_exponent
+    fee_exponent: float = 1.0
     rebate_rate: float = 0.0
     taker_delay_ms: int = 0
+    reward_usd_day: float = 0.0  # paid to resting orders of at least reward_min_qty, within reward_spread of the mid
+    reward_min_qty: Qty = 0
+    reward_spread: Px = 0
 
     @property
     def duration_s(self) -> int:

@@ -479,6 +479,7 @@ class PositionReport(Message, frozen=True, kw_only=True, tag=True):
     down_qty: Qty
     cash: Usd  # free collateral for this market
     invested: Usd = 0  # net USD paid into the market
+    day_lost: bool = False  # the day's loss limit is reached
     working: tuple[WorkingOrder, ...] = ()
 
     @property

@@ -24,6 +24,11 @@ from bot.state import write_json
 from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, Ns, shares, usd
 
 FEEDS = ("binance", "market", "user", "settle")
+# What the strategy tells of a market; its reasons beside them are a list.
+MODEL_KEYS = (
+    *("phase", "seconds_left", "rule", "taker_delay_ms", "strike", "strike_is_ours", "strike_refused", "fair", "sigma"),
+    *("spot", "basis", "settle_lag_s", "quote_mode", "book_bid", "book_ask", "quote"),
+)
 FILLS_KEPT = 50
 TIMELINE_KEPT = 20_000
 
@@ -155,6 +160,7 @@ class Status:
             "reasons": executor.get("reasons", []),
             "uptime_s": round((now_ns - self._started_ns) / NS_PER_S, 1),
             "markets": self._markets(executor.get("markets", {}), strategy.get("markets", {})),
+            "markouts": strategy.get("markouts", {}),
             "orders": executor.get("orders", {}),
             "user_events": self._user_events(executor, feeds["user"], mailboxes),
             "intents": {"emitted": emitted, "handled": handled, "conflated": max(0, emitted - handled)},
@@ -203,20 +209,7 @@ class Status:
             ours, model = held.get(symbol, {}), priced.get(symbol, {})
             rows[symbol] = {
                 "slug": self.markets[symbol].slug if symbol in self.markets else symbol,
-                **{
-                    key: model.get(key)
-                    for key in (
-                        "phase",
-                        "seconds_left",
-                        "strike",
-                        "fair",
-                        "sigma",
-                        "quote_mode",
-                        "spot",
-                        "book_bid",
-                        "book_ask",
-                    )
-                },
+                **{key: model.get(key) for key in MODEL_KEYS},
                 "reasons": model.get("reasons", []),
                 "bid": ours.get("bid"),
                 "ask": ours.get("ask"),

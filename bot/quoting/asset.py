@@ -13,8 +13,9 @@ from bot.quoting.guards import reference_reasons
 from bot.quoting.modes import Reason
 from bot.quoting.parameters import Parameters
 from bot.quoting.seconds import SecondSums
+from bot.quoting.shock import Moves
 from bot.quoting.volatility import WARM_S, Volatility
-from bot.units import NS_PER_S, Ns
+from bot.units import E8, NS_PER_S, Ns
 
 HISTORY_JUMP_S = 2  # a history that begins that much earlier than it did was loaded, not watched
 
@@ -23,6 +24,7 @@ class AssetModel:
     """`second` is the newest wall-clock second that volatility and sums contain; `reasons` tell of the reference feed.
 
     `sigma` is 0 until volatility is warm. While the feed is too old, nothing advances; the gap is taken as one step.
+    `lead` is what the perpetual is believed to tell beyond the spot mid, as a log.
     """
 
     def __init__(self, asset: str, parameters: Parameters, caches: Caches) -> None:
@@ -31,10 +33,13 @@ class AssetModel:
         self._caches = caches
         self.sums = SecondSums()
         self.volatility = Volatility(parameters)
+        self.moves = Moves()
         self.bases: dict[int, SettlementBasis] = {}
         self.reasons: int = Reason.BN_HARD
+        self.mid_e8: E8 = 0
         self.spot = 0.0  # reference mid as a price
         self.log_spot = 0.0
+        self.lead = 0.0
         self.second = 0
         self._mid = 0
         self._since = 0  # where the history of the ring begins
@@ -58,6 +63,7 @@ class AssetModel:
         if cache is None or cache.latest is None:
             return
         latest = cache.latest
+        self.mid_e8 = latest.mid_e8
         self.spot = (latest.bid_e8 + latest.ask_e8) / 2e8
         self.log_spot = math.log(self.spot)
         second = utc_ns // NS_PER_S
@@ -70,7 +76,10 @@ class AssetModel:
         elif second > self.second:
             self._step(cache, second)
         self._since = since
+        self.moves.look(cache.fast, self.mid_e8, self.sigma, now_ns, utc_ns)
         if self.volatility.warm:
+            if self.volatility.turbulent:
+                self.reasons |= Reason.VOLREG
             for window_s, basis in self.bases.items():
                 basis.learn(self._caches.settlement_of(self.asset, window_s), self.sums, self._blind_until)
 
@@ -86,6 +95,7 @@ class AssetModel:
         self._blind_until = 0
         if cache.seeded_s >= WARM_S:
             self.volatility.seed(mids)
+            self.moves.remember(second, self.sigma)
 
     def _step(self, cache: ReferenceCache, second: int) -> None:
         """Seconds that began since the last call; a quiet one has the last mid and so a return of 0."""
@@ -100,6 +110,7 @@ class AssetModel:
                 for mid in mids:
                     self.volatility.step(math.log(mid / previous) if mid != previous else 0.0)
                     previous = mid
+            self.moves.remember(second, self.sigma)
         if self._blind:
             self._blind = False
             self._blind_until = second

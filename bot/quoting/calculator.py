@@ -50,7 +50,7 @@ def fair(
     tick = _px(tick_size, "tick size")
     if tick not in TICKS:
         raise SettingsError(f"tick size {tick_size:g} is none of the venue's")
-    if rule not in list(Rule):
+    if rule not in (Rule.TWAP, Rule.CANDLE):
         raise SettingsError(f"rule must be twap or candle, not {rule}")
     if quote_mode not in ("NORMAL", "DEFENSIVE"):
         raise SettingsError(f"quote mode must be NORMAL or DEFENSIVE, not {quote_mode}")
@@ -80,7 +80,9 @@ def fair(
         ito=ito,
     )
     value = fair_value(state)
-    terms = spread_terms(chosen, value, fee_rate=FEE_RATE, rebate_rate=REBATE_RATE, m5_bid=m5_bid, m5_ask=m5_ask)
+    terms = spread_terms(
+        chosen, value, value.p, fee_rate=FEE_RATE, rebate_rate=REBATE_RATE, m5_bid=m5_bid, m5_ask=m5_ask
+    )
     reasons = 0
     if value.sigma_p > chosen.sp_max:
         reasons |= Reason.GAMMA

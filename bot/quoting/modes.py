@@ -60,11 +60,8 @@ REDUCE_ONLY = _mask(
 NO_QUOTE = sum(Reason) - DEFENSIVE - REDUCE_ONLY
 LIFE = _mask(Reason.PHASE, Reason.NO_STRIKE)  # a window's normal life, no sign of trouble
 
-COOLDOWN_NS = {
-    QuoteMode.DEFENSIVE: 1_500 * NS_PER_MS,
-    QuoteMode.REDUCE_ONLY: 10_000 * NS_PER_MS,
-    QuoteMode.NO_QUOTE: 3_000 * NS_PER_MS,
-}
+REDUCE_ONLY_NS: Ns = 10_000 * NS_PER_MS  # cooldowns; that of DEFENSIVE is a parameter
+NO_QUOTE_NS: Ns = 3_000 * NS_PER_MS
 
 
 def names(reasons: int) -> list[str]:
@@ -89,7 +86,8 @@ class Modes:
     A market that has not quoted yet owes no cooldown, but after trouble it starts DEFENSIVE.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, defensive_ns: Ns) -> None:
+        self._cooldown_ns = {QuoteMode.DEFENSIVE: defensive_ns, QuoteMode.REDUCE_ONLY: REDUCE_ONLY_NS}
         self.mode = QuoteMode.NO_QUOTE
         self.defensive = False  # a DEFENSIVE-class reason is active or cooling down, also inside REDUCE_ONLY
         self._quoted = False
@@ -118,10 +116,10 @@ class Modes:
         return self.mode
 
     def _cooling(self, mode: QuoteMode, now_ns: Ns) -> bool:
-        return mode in self._held_ns and now_ns - self._held_ns[mode] < COOLDOWN_NS[mode]
+        return mode in self._held_ns and now_ns - self._held_ns[mode] < self._cooldown_ns[mode]
 
     def _troubled(self, now_ns: Ns) -> bool:
-        return self._trouble_ns is not None and now_ns - self._trouble_ns < COOLDOWN_NS[QuoteMode.NO_QUOTE]
+        return self._trouble_ns is not None and now_ns - self._trouble_ns < NO_QUOTE_NS
 
     def _descend(self, active: QuoteMode, now_ns: Ns) -> None:
         if self.mode is QuoteMode.NO_QUOTE:

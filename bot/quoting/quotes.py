@@ -7,17 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
-from bot.market import Market
-from bot.messages import OrderState, Route, Side, WorkingOrder
+from bot.messages import Route
 from bot.quoting.parameters import Parameters
 from bot.units import LOT, PX_ONE, QTY_ONE, Px, Qty, Usd
 
-Levels = tuple[tuple[Px, Qty], ...]
-
 DEFENSIVE_SIZE = 0.5
-
-# Not yet accepted, so perhaps not shown: taking them out of the book would hide other people's size.
-_NOT_SHOWN = (OrderState.CREATED, OrderState.PENDING_NEW)
 
 
 # -- prices --------------------------------------------------------------------------------------------------------
@@ -61,6 +55,13 @@ def uncrossed(bid: Px, ask: Px, q: float) -> tuple[Px, Px]:
     return (bid if q < 0 else 0), (ask if q > 0 else 0)
 
 
+def leaning(parameters: Parameters, imbalance: float) -> tuple[float, float]:
+    """How much further out bid and ask go because the others' best is about to be run over: only the side in the way."""
+    if abs(imbalance) <= parameters.imb_th:
+        return 0.0, 0.0
+    return (0.0, parameters.imb_shift) if imbalance > 0 else (parameters.imb_shift, 0.0)
+
+
 def prices(
     parameters: Parameters,
     reservation: float,
@@ -76,20 +77,6 @@ def prices(
     bid, ask = clamp(bid, ask, best_bid, best_ask, tick, ticks_of(parameters.improve, tick))
     bid, ask = bounded(bid, ask, tick)
     return uncrossed(bid * tick, ask * tick, q)
-
-
-def others_best(bids: Levels, asks: Levels, working: tuple[WorkingOrder, ...], market: Market) -> tuple[Px, Px]:
-    """Best bid and ask of other participants: our own resting size taken out level by level; 0 for none."""
-    own: dict[tuple[bool, Px], Qty] = {}
-    for order in working:
-        if order.state in _NOT_SHOWN:
-            continue
-        up = order.asset_id == market.up_token
-        level = ((order.side is Side.BUY) == up, order.px if up else PX_ONE - order.px)
-        own[level] = own.get(level, 0) + order.leaves_qty
-    best_bid = next((px for px, qty in bids if qty > own.get((True, px), 0)), 0)
-    best_ask = next((px for px, qty in asks if qty > own.get((False, px), 0)), 0)
-    return best_bid, best_ask
 
 
 # -- sizes and routes ----------------------------------------------------------------------------------------------

@@ -39,15 +39,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 def spread_terms(
     parameters: Parameters,
     fair: Fair,
+    p: float,
     *,
     fee_rate: float,
     rebate_rate: float,
+    fee_exponent: float = 1.0,
     m5_bid: float = 0.0,
     m5_ask: float = 0.0,
 ) -> Terms:
-    """`m5_*`: mean markout of our fills on that side after 5 s; a negative one widens the side."""
+    """`p`: what is quoted around, the model's or the blend. `m5_*`: mean markout of our fills on that side after 5 s;
+    a negative one widens the side."""
     c = parameters
-    bound = fair.p * (1 - fair.p)
+    bound = p * (1 - p)
     variance = min(fair.sigma_p**2 * c.h, bound)
     lot = c.gamma * c.order_size
     return Terms(
@@ -57,7 +60,7 @@ def spread_terms(
         delta_mod=c.c_mod * c.eps_sigma * fair.density * abs(fair.d),
         delta_tox_bid=c.c_tox * max(0.0, -m5_bid),
         delta_tox_ask=c.c_tox * max(0.0, -m5_ask),
-        delta_reb=c.eta_reb * rebate_rate * fee_rate * bound,
+        delta_reb=c.eta_reb * rebate_rate * fee_rate * bound**fee_exponent,
     )
 
 

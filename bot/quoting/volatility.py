@@ -13,6 +13,7 @@ from bot.quoting.parameters import Parameters
 
 YEAR_S = 31_536_000
 WARM_S = 300  # seconds of history needed before the numbers mean anything
+TURBULENT = 4.0  # times the jump-robust variance: what moves now is not what moved before
 
 
 def decay(half_life: float) -> float:
@@ -72,6 +73,11 @@ class Volatility:
         self.fast = keep * self.fast + (1 - keep) * r * r / seconds
         self._previous = 0.0
         self._mix()
+
+    @property
+    def turbulent(self) -> bool:
+        """The fast variance left the slow one behind. Below the floor the ratio is that of two roundings."""
+        return self.fast > TURBULENT * max(self.bipower, self._floor * self._floor)
 
     def _mix(self) -> None:
         raw = math.sqrt(self._omega * self.fast + (1 - self._omega) * self.bipower)

@@ -6,11 +6,14 @@ import math
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.caches import SecondRing, Settlement, SettlementCache
 from bot.quoting.basis import Basis, SettlementBasis
 from bot.quoting.parameters import Parameters
 from bot.quoting.seconds import SecondSums
+from bot.quoting.volatility import decay
 
 
 def test_basis_matches_the_table() -> None:
@@ -130,3 +133,33 @@ def test_sums_forget_what_their_ring_no_longer_holds() -> None:
         sums.extend(second * 10**8)
     assert sums.mean(42, 49) == pytest.approx(46)
     assert sums.mean(40, 49) == 0
+
+
+@given(xs=st.lists(st.floats(-3e-3, 3e-3), min_size=1, max_size=80))
+def test_the_running_basis_equals_a_recomputation_over_all_values(xs: list[float]) -> None:
+    basis, keep = Basis(60), decay(60)
+    for x in xs:
+        basis.update(x)
+    value, variance = xs[0], 0.0
+    means = [value]
+    for n in range(1, len(xs)):
+        means.append(keep**n * xs[0] + math.fsum((1 - keep) * keep ** (n - i) * xs[i] for i in range(1, n + 1)))
+    n = len(xs)
+    variance = math.fsum((1 - keep) * keep ** (n - 1 - i) * (xs[i] - means[i - 1]) ** 2 for i in range(1, n))
+    assert basis.value == pytest.approx(means[-1], abs=1e-15)
+    assert basis.sd == pytest.approx(math.sqrt(variance), abs=1e-12)
+
+
+@given(mids=st.lists(st.integers(1, 10**13), min_size=30, max_size=80), data=st.data())
+def test_running_sums_equal_the_mean_of_the_seconds_themselves(mids: list[int], data: st.DataObject) -> None:
+    sums = SecondSums(size=64)
+    ring = SecondRing()
+    ring.seed(100, mids[0])
+    sums.load(ring, 100)
+    for mid in mids[1:]:
+        sums.extend(mid)
+    last = 100 + len(mids) - 1
+    upto = data.draw(st.integers(max(sums.first, last - 20), last))
+    after = data.draw(st.integers(sums.first - 1, upto - 1))
+    held = mids[after + 1 - 100 : upto + 1 - 100]
+    assert sums.mean(after, upto) == pytest.approx(sum(held) / len(held) / 1e8, rel=1e-12)

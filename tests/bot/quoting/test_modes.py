@@ -16,7 +16,7 @@ def run(modes: Modes, reasons: int, at_ms: int) -> QuoteMode:
 
 
 def quoting() -> Modes:
-    modes = Modes()
+    modes = Modes(1_500 * NS_PER_MS)
     assert run(modes, 0, 0) is NORMAL
     return modes
 
@@ -110,7 +110,7 @@ def test_trouble_just_before_a_window_opens_still_cools_down() -> None:
 
 
 def test_a_market_that_never_quoted_owes_no_cooldown_but_starts_defensive_after_trouble() -> None:
-    modes = Modes()
+    modes = Modes(1_500 * NS_PER_MS)
     assert run(modes, Reason.NOT_WARM | Reason.RESYNC, 0) is NO_QUOTE
     assert run(modes, 0, 50) is DEFENSIVE
     assert run(modes, 0, 1_550) is NORMAL

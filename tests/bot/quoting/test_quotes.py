@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.market import Market, Rule
-from bot.messages import OrderState, Route, Side, WorkingOrder
+from bot.messages import Route
 from bot.quoting.parameters import Parameters
 from bot.quoting.quotes import (
     NO_LEG,
@@ -15,8 +14,8 @@ from bot.quoting.quotes import (
     Leg,
     bounded,
     clamp,
+    leaning,
     leg,
-    others_best,
     outward,
     prices,
     target_size,
@@ -93,6 +92,12 @@ def test_quotes_that_meet_lose_the_side_that_grows_the_position() -> None:
     assert uncrossed(4900, 5000, 0) == (4900, 5000)
 
 
+def test_only_the_side_about_to_be_run_over_moves_out() -> None:
+    assert leaning(Q50, 0.7) == (0.0, 0.0)
+    assert leaning(Q50, 0.71) == (0.0, 0.01)
+    assert leaning(Q50, -0.71) == (0.01, 0.0)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     r=st.floats(-0.1, 1.1),
@@ -114,55 +119,6 @@ def test_prices_are_always_on_the_grid_uncrossed_and_post_only(
     assert not bid or bid < best_ask
     assert not ask or not best_bid or ask > best_bid
     assert not (bid and ask) or bid < ask
-
-
-MARKET = Market(
-    symbol="m",
-    slug="m",
-    series="s",
-    asset="btc",
-    up_token="up",
-    down_token="down",
-    version=2,
-    rule=Rule.TWAP,
-    window_s=60,
-    start_utc_ns=0,
-    end_utc_ns=1,
-    tick=100,
-    min_qty=MIN,
-    fee_rate=0.07,
-)
-
-
-def order(asset: str, side: Side, px: int, shares: int, state: OrderState = OrderState.WORKING) -> WorkingOrder:
-    return WorkingOrder(
-        cl_ord_id="c", order_id="o", asset_id=asset, side=side, px=px, leaves_qty=shares * QTY_ONE, state=state
-    )
-
-
-BIDS = ((7300, 20 * QTY_ONE), (7200, 100 * QTY_ONE))
-ASKS = ((7600, 20 * QTY_ONE), (7700, 100 * QTY_ONE))
-
-
-@pytest.mark.parametrize(
-    ("working", "expected"),
-    [
-        ((), (7300, 7600)),
-        ((order("up", Side.BUY, 7300, 20),), (7200, 7600)),
-        ((order("up", Side.BUY, 7300, 19),), (7300, 7600)),
-        ((order("up", Side.BUY, 7300, 10), order("down", Side.SELL, 2700, 10)), (7200, 7600)),
-        ((order("up", Side.SELL, 7600, 20),), (7300, 7700)),
-        ((order("down", Side.BUY, 2400, 20),), (7300, 7700)),
-        ((order("up", Side.BUY, 7300, 20, OrderState.PENDING_NEW),), (7300, 7600)),
-        ((order("up", Side.BUY, 7300, 20, OrderState.PENDING_CANCEL),), (7200, 7600)),
-    ],
-)
-def test_our_own_size_is_taken_out_of_the_book(working: tuple[WorkingOrder, ...], expected: tuple[int, int]) -> None:
-    assert others_best(BIDS, ASKS, working, MARKET) == expected
-
-
-def test_a_book_of_ours_alone_has_no_others() -> None:
-    assert others_best(BIDS[:1], (), (order("up", Side.BUY, 7300, 20),), MARKET) == (0, 0)
 
 
 def account(

@@ -30,7 +30,7 @@ def reference() -> Fair:
 
 def test_terms_match_the_table() -> None:
     fair = reference()
-    terms = spread_terms(Q50, fair, fee_rate=0.07, rebate_rate=0.2)
+    terms = spread_terms(Q50, fair, fair.p, fee_rate=0.07, rebate_rate=0.2)
     assert fair.p == pytest.approx(0.744938, abs=6e-7)
     assert fair.sigma_p == pytest.approx(0.025389, abs=6e-7)
     assert fair.delta_x == pytest.approx(423.153553, abs=6e-7)
@@ -43,7 +43,7 @@ def test_terms_match_the_table() -> None:
 
 
 def test_defence_widens_and_a_bad_markout_widens_its_side_only() -> None:
-    terms = spread_terms(Q50, reference(), fee_rate=0.07, rebate_rate=0.2, m5_bid=0.01, m5_ask=-0.006)
+    terms = spread_terms(Q50, reference(), reference().p, fee_rate=0.07, rebate_rate=0.2, m5_bid=0.01, m5_ask=-0.006)
     assert half_spread(Q50, terms.sum_bid, defensive=True) == pytest.approx(0.046232, abs=6e-7)
     assert half_spread(Q50, terms.sum_ask, defensive=True) == pytest.approx(0.057032, abs=6e-7)
 
@@ -61,7 +61,7 @@ def test_defence_widens_and_a_bad_markout_widens_its_side_only() -> None:
 )
 def test_skew_matches_the_table(q: float, to_stop: float | None, held: float, sk: float, r: float) -> None:
     fair = reference()
-    variance = spread_terms(Q50, fair, fee_rate=0.07, rebate_rate=0.2).variance
+    variance = spread_terms(Q50, fair, fair.p, fee_rate=0.07, rebate_rate=0.2).variance
     assert held_variance(fair.p, variance, to_stop) == pytest.approx(held, abs=6e-7)
     lean = skew(Q50, fair.p, variance, q, to_stop)
     assert lean == pytest.approx(sk, abs=6e-7)
@@ -75,11 +75,11 @@ def test_half_spread_stays_inside_its_limits() -> None:
 
 
 def test_only_a_sum_beyond_the_limit_is_wide() -> None:
-    terms = spread_terms(Q50, reference(), fee_rate=0.07, rebate_rate=0.2)
+    terms = spread_terms(Q50, reference(), reference().p, fee_rate=0.07, rebate_rate=0.2)
     assert not wide(Q50, terms)
     assert wide(Q50, msgspec.structs.replace(terms, delta_tox_ask=0.09))
 
 
 def test_variance_of_holding_is_bounded_by_what_remains_to_be_decided() -> None:
     near = fair_value(State(rule=Rule.TWAP, log_spot=0, log_strike=0, sigma=6e-5, tau=5, window_s=60))
-    assert spread_terms(Q50, near, fee_rate=0, rebate_rate=0).variance == pytest.approx(0.25)
+    assert spread_terms(Q50, near, near.p, fee_rate=0, rebate_rate=0).variance == pytest.approx(0.25)

@@ -16,6 +16,7 @@ from bot.market import Market, Rule
 from bot.messages import (
     BotState,
     FeedStatus,
+    Fill,
     MarketDropped,
     MarketListed,
     Message,
@@ -79,6 +80,7 @@ class Scene:
         self.path: dict[int, float] = {}
         self.stream_on = self.reference_on = self.book_on = True
         self.book: tuple[int, int] = (0, 0)  # others' best, 0 for none
+        self.sizes = (500, 500)  # shares there
         for second in range(START - 5 - history_s, START - 4):
             self._next(second)
             self.reference.seconds.seed(second, round(self.price * 1e8))
@@ -117,8 +119,8 @@ class Scene:
             best_bid, best_ask = self.book
             for symbol in list(self.caches.guards):
                 self.caches.book_of(symbol).latest = BookView(
-                    bids=((best_bid, 500 * QTY_ONE),) if best_bid else (),
-                    asks=((best_ask, 500 * QTY_ONE),) if best_ask else (),
+                    bids=((best_bid, self.sizes[0] * QTY_ONE),) if best_bid else (),
+                    asks=((best_ask, self.sizes[1] * QTY_ONE),) if best_ask else (),
                     tick=100,
                     recv_ns=self.now,
                     changed_ns=self.now,
@@ -446,7 +448,8 @@ def test_our_own_resting_quote_is_not_the_market() -> None:
     scene.caches.book_of("m").latest = msgspec.structs.replace(
         view, bids=((intent.bid_px, intent.bid_size), (intent.bid_px - 500, 10 * QTY_ONE))
     )
-    scene.core._parameters = msgspec.structs.replace(scene.core._parameters, hold_slack=0.0, hold_min=0.03)
+    quoter = scene.core._quoters["m"]
+    quoter.parameters = msgspec.structs.replace(quoter.parameters, hold_slack=0.0, hold_min=0.03)
     moved = scene.run(31)
     assert last(moved).bid_px <= intent.bid_px - 400  # no needless improvement on the best of the others
 
@@ -528,6 +531,244 @@ def test_capital_over_all_markets_is_bounded() -> None:
     scene.list_market()
     scene.list_market(market("n", START + 300), invested=30 * USD_ONE)
     assert all(not one.bid_px for one in scene.run(10))
+
+
+# -- what the book says --------------------------------------------------------------------------------------------
+
+
+def quote_of(scene: Scene) -> dict[str, Any]:
+    quote = scene.status()["quote"]
+    assert isinstance(quote, dict)
+    return quote
+
+
+def test_a_book_that_is_dearer_than_the_model_is_believed_slowly() -> None:
+    scene = live(sigma=0.0)
+    model = quote_of(scene)["p_model"]
+    middle = round(model * 100)
+    scene.book = ((middle + 3) * 100, (middle + 5) * 100)
+    scene.run(31)
+    early = quote_of(scene)
+    scene.run(60)
+    late = quote_of(scene)
+    assert 0 < early["beta"] < 0.03 < late["beta"]
+    assert late["fair"] == pytest.approx(1 / (1 + math.exp(-math.log(model / (1 - model)) - late["beta"] / 2)))
+
+
+def test_the_next_window_begins_without_what_this_ones_book_taught() -> None:
+    scene = live(sigma=0.0)
+    scene.book = (6000, 6200)
+    scene.run(60)
+    assert scene.core._quoters["m"].blend.beta > 0
+    scene.list_market(market("n", START + 300))
+    assert scene.core._quoters["n"].blend.beta == 0
+
+
+def test_an_old_or_wide_book_teaches_nothing() -> None:
+    scene = live(sigma=0.0)
+    scene.book = (5000, 5700)
+    scene.run(40)
+    assert quote_of(scene)["beta"] == 0
+    scene.book = (5500, 5600)
+    scene.book_on = False
+    scene.run(40.5)
+    for _ in range(100):
+        scene.caches.market_frame_ns = scene.now
+        scene.run((scene.ms - START * 1000) / 1000 + 0.05)
+    assert quote_of(scene)["beta"] == 0
+
+
+def test_a_book_far_from_the_model_defends_and_very_far_pulls() -> None:
+    scene = live(sigma=0.0)
+    scene.book = (5900, 6100)
+    assert "DIVERGE" not in names(last(scene.run(31.9)).reasons)
+    assert "DIVERGE" in names(last(scene.run(32.5)).reasons)
+    scene.book = (7000, 7200)
+    gone = last(scene.run(34.6))
+    assert "DIVERGE_HARD" in names(gone.reasons)
+    assert gone.quote_mode is QuoteMode.NO_QUOTE
+
+
+def test_a_book_about_to_be_run_over_moves_the_offer_out() -> None:
+    even, lopsided = Scene(sigma=0.0), Scene(sigma=0.0)
+    lopsided.sizes = (900, 100)
+    for scene in (even, lopsided):
+        scene.book = (4900, 5100)
+        scene.list_market()
+    flat, lean = last(even.run(3)), last(lopsided.run(3))
+    assert lean.bid_px == flat.bid_px
+    assert lean.offer_px == flat.offer_px + 100
+    assert quote_of(lopsided)["ask"]["moved_by"] == ["imbalance"]
+
+
+# -- jumps ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_jump_pulls_the_side_in_its_way_and_then_defends() -> None:
+    scene = live(sigma=0.0)
+    before = last(scene.run(30.3))
+    assert before.bid_px
+    scene.price *= math.exp(5.5 * 2.671087e-5 * 0.5)
+    after = last(scene.run(30.35))
+    assert "SHOCK" in names(after.reasons)
+    assert after.bid_px >= before.bid_px
+    assert not after.offer_px
+    assert quote_of(scene)["ask"]["moved_by"] == ["shock"]
+    intents = scene.run(34)
+    assert any(one.offer_px and one.quote_mode is QuoteMode.DEFENSIVE for one in intents)
+    assert last(intents).quote_mode is QuoteMode.NORMAL
+
+
+def test_a_huge_jump_pulls_both_sides() -> None:
+    scene = live(sigma=0.0)
+    scene.price *= math.exp(-11 * 2.671087e-5 * 0.5)
+    after = last(scene.run(30.05))
+    assert (after.bid_px, after.offer_px) == (0, 0)
+
+
+def test_after_a_jump_the_book_teaches_nothing_for_two_seconds() -> None:
+    scene = live(sigma=0.0)
+    scene.book = (5200, 5300)
+    scene.run(40)
+    beta = quote_of(scene)["beta"]
+    scene.price *= math.exp(5.5 * 2.671087e-5 * 0.5)
+    scene.run(42.2)
+    assert quote_of(scene)["beta"] == beta
+    scene.run(45)
+    assert quote_of(scene)["beta"] != beta
+
+
+def test_a_nudge_looks_only_at_the_markets_it_may_be_about() -> None:
+    scene = live()
+    scene.list_market(market("n", START, slug="other"))
+    scene.run(31)
+    looked = {symbol: quoter.now_ns for symbol, quoter in scene.core._quoters.items()}
+    scene.ms += 10
+    view = scene.caches.book_of("n").latest
+    assert view is not None
+    scene.caches.book_of("n").latest = msgspec.structs.replace(view, changed_ns=scene.now)
+    scene.tell(Nudge(cause_ns=5))
+    assert scene.core._quoters["m"].now_ns == looked["m"]
+    assert scene.core._quoters["n"].now_ns == scene.now > looked["n"]
+
+
+# -- our own fills -------------------------------------------------------------------------------------------------
+
+
+def fills(scene: Scene, count: int, side: Side = Side.BUY, px: int = 5500) -> None:
+    for n in range(count):
+        fill = Fill(
+            symbol="m",
+            exec_id=f"e{n}",
+            order_id="o",
+            cl_ord_id="c",
+            asset_id="m-up",
+            side=side,
+            px=px,
+            qty=5 * QTY_ONE,
+            up_side=side,
+            up_px=px,
+            fair_e6=0,
+            utc_ns=scene.utc,
+            now_ns=scene.now,
+        )
+        scene.tell(fill)
+
+
+def test_bids_that_were_run_over_widen_the_bid_and_then_only_reduce() -> None:
+    scene = live(sigma=0.0)
+    scene.book = (4900, 5000)
+    fills(scene, 60, px=6500)
+    assert "TOX_SOFT" not in names(last(scene.run(34.9)).reasons)
+    intent = last(scene.run(36))
+    assert {"TOX_SOFT", "TOX_HARD"} <= set(names(intent.reasons))
+    assert intent.quote_mode is QuoteMode.REDUCE_ONLY
+    row = scene.status()
+    assert isinstance(row["quote"], dict)
+    assert row["quote"]["delta_tox_bid"] == pytest.approx(0.155, abs=0.003)
+    assert row["quote"]["delta_tox_ask"] == 0
+    scene.run(95.5, step=0.1)
+    assert "TOX_HARD" not in names(last(scene.run(96.5)).reasons)
+
+
+def test_what_fills_taught_outlives_the_window() -> None:
+    scene = live(sigma=0.0)
+    scene.book = (4900, 5000)
+    fills(scene, 60, px=6500)
+    scene.run(36)
+    scene.list_market(market("n", START + 300))
+    assert scene.core._quoters["n"].markouts.toxicity.bid.m5 == pytest.approx(-0.155, abs=0.003)
+    scene.list_market(market("x", START, series="btc-updown-15m"))
+    assert scene.core._quoters["x"].markouts.toxicity.bid.m5 == 0
+
+
+# -- what nobody may price -----------------------------------------------------------------------------------------
+
+
+def test_a_step_of_the_wall_clock_pulls_and_heals() -> None:
+    scene = live()
+    scene.tell(TimerTick(name="strategy", now_ns=scene.now, utc_ns=scene.utc))
+    stepped = last(scene.tell(TimerTick(name="strategy", now_ns=scene.now, utc_ns=scene.utc + 300 * NS_PER_MS)))
+    assert stepped.quote_mode is QuoteMode.NO_QUOTE
+    assert "CLOCK" in names(stepped.reasons)
+    scene.run(34)
+    assert last(scene.run(35)).bid_px
+
+
+def test_a_mean_longer_than_our_memory_is_not_priced() -> None:
+    scene = Scene()
+    scene.list_market(market(window_s=3600, duration=14_400))
+    assert "META" in names(last(scene.run(5)).reasons)
+
+
+def test_a_lost_day_pulls_and_says_so() -> None:
+    scene = live()
+    intent = last(scene.position(state=BotState.HALTED, day_lost=True))
+    assert {"DAY_LOSS", "RESYNC"} <= set(names(intent.reasons))
+    assert intent.quote_mode is QuoteMode.NO_QUOTE
+
+
+def test_a_refused_strike_is_shown() -> None:
+    scene = Scene()
+    scene.stream_on = False
+    scene.list_market()
+    scene.stream.put(Settlement(value_e8=round(60_000 * 1.01 * 1e8), utc_ms=START * 1000, recv_ns=scene.now))
+    scene.run(8)
+    status = scene.status()
+    assert status["strike"] is None
+    assert status["strike_refused"] == pytest.approx(60_600)
+
+
+def test_a_market_of_two_closes_waits_a_minute_for_its_strike() -> None:
+    scene = Scene()
+    scene.list_market(market(rule=Rule.CLOSES, window_s=0, duration=86_400))
+    assert "NO_STRIKE" in names(last(scene.run(59)).reasons)
+    scene.reference.candle_close_e8[START] = round(scene.price * 1e8)
+    intent = last(scene.run(61))
+    assert intent.bid_px
+    state = scene.core._quoters["m"].state
+    assert state is not None
+    assert state.tau == pytest.approx(86_400 - 61 + 60)
+    assert state.ito == 1
+
+
+# -- rewards -------------------------------------------------------------------------------------------------------
+
+
+def test_a_held_quote_too_far_out_for_paid_rewards_is_let_go_when_its_target_is_near_enough() -> None:
+    def bid(**rewards: Any) -> int:
+        scene = Scene(sigma=0.0, hold_slack=0.05)
+        scene.book = (4900, 5100)
+        scene.list_market(market(**rewards))
+        quoter = scene.core._quoters["m"]
+        scene.run(30)
+        target = quoter.targets[0]
+        quoter.bid.px, quoter.bid.changed_ns = target - 200, scene.now
+        return last(scene.run(31)).bid_px - target
+
+    assert bid() == -200
+    assert bid(reward_usd_day=0.0, reward_spread=300) == -200
+    assert bid(reward_usd_day=100.0, reward_spread=300) == 0
 
 
 # -- feeds over time -----------------------------------------------------------------------------------------------

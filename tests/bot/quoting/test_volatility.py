@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.quoting.parameters import Parameters
 from bot.quoting.volatility import Volatility, decay
@@ -68,3 +71,36 @@ def test_too_little_history_does_not_warm() -> None:
     volatility = Volatility(Parameters())
     volatility.seed([60_000.0, 60_001.0])
     assert not volatility.warm
+
+
+def test_a_fast_variance_four_times_the_slow_one_is_turbulence() -> None:
+    volatility = Volatility(Parameters())
+    volatility.start(4 * 3.6e-9, 3.6e-9, 0.0)
+    assert not volatility.turbulent
+    volatility.start(4.1 * 3.6e-9, 3.6e-9, 0.0)
+    assert volatility.turbulent
+
+
+def test_two_variances_below_the_floor_are_no_turbulence() -> None:
+    volatility = Volatility(Parameters())
+    volatility.start(1e-10, 1e-13, 0.0)
+    assert not volatility.turbulent
+
+
+RETURNS = st.lists(st.floats(-1e-3, 1e-3), min_size=1, max_size=80)
+
+
+@given(returns=RETURNS)
+def test_steps_equal_the_weighted_sums_over_the_whole_history(returns: list[float]) -> None:
+    volatility = Volatility(UNCLIPPED)
+    volatility.start(3.6e-9, 3.6e-9, 2e-5)
+    for r in returns:
+        volatility.step(r)
+    n, fast, slow = len(returns), decay(30), decay(600)
+    sizes = [2e-5, *(abs(r) for r in returns)]
+    whole = fast**n * 3.6e-9 + math.fsum((1 - fast) * fast ** (n - 1 - i) * r * r for i, r in enumerate(returns))
+    pairs = math.fsum(
+        (1 - slow) * slow ** (n - 1 - i) * math.pi / 2 * a * b for i, (a, b) in enumerate(pairwise(sizes))
+    )
+    assert volatility.fast == pytest.approx(whole, rel=1e-9)
+    assert volatility.bipower == pytest.approx(slow**n * 3.6e-9 + pairs, rel=1e-9)
