@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -811,6 +812,43 @@ def test_fair_value_is_calibrated_over_many_windows() -> None:
         outcome = final.value_e8 / 1e8 >= strike
         errors.append(sum((p - outcome) ** 2 for p in guesses) / len(guesses))
     assert sum(errors) / len(errors) < 0.2
+
+
+def test_a_decision_leaves_nothing_behind_and_makes_only_a_few_small_things() -> None:
+    """Of one market that is quoted on both sides, with orders working and no intent due."""
+    scene = live(sigma=0.0)
+    scene.book = (4900, 5100)
+    intent = last(scene.run(30.3))
+    own = WorkingOrder(
+        cl_ord_id="c",
+        order_id="o",
+        asset_id="m-up",
+        side=Side.BUY,
+        px=intent.bid_px,
+        leaves_qty=intent.bid_size,
+        state=OrderState.WORKING,
+    )
+    scene.position(working=(own,))
+    scene.run(30.35)
+    quoter, room = scene.core._quoters["m"], 1000 * USD_ONE
+
+    def decide() -> None:
+        quoter.look(scene.caches, (), False, room, scene.now, scene.utc)
+        quoter.speak(0)
+
+    decide()
+    tracemalloc.start()
+    try:
+        decide()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(100):
+            decide()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 512
+    assert peak - before < 4096
 
 
 def test_a_wake_is_cheap() -> None:
