@@ -29,7 +29,8 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
             (m.OrderStatusRequest, m.OrderMassStatusRequest, m.TradesRequest, m.BalanceRequest), ("reads",)
         ),
         m.PositionReport: ("strategy",),
-        **dict.fromkeys((m.Fill, m.Settled, m.StatusReport), ("monitor",)),
+        m.Fill: ("monitor", "strategy"),
+        **dict.fromkeys((m.Settled, m.StatusReport), ("monitor",)),
         m.Halt: ("root",),
     },
     "orders": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},

@@ -42,7 +42,7 @@ def position_report(books: Books, desk: Desk, free_cash: Usd) -> PositionReport:
         down_qty=down,
         cash=free_cash,
         invested=books.positions.of(symbol).invested,
-        day_lost=books.risk.day_lost,
+        day_lost=books.risk.day_is_lost,
         working=working,
     )
 

@@ -247,7 +247,7 @@ class Quoter:
         assert fair is not None, "quoting needs a fair value"
         assert terms is not None, "quoting needs the terms of its spread"
         assert position is not None, "quoting needs a position"
-        parameters, market, touch, tick = self.parameters, self.market, self.touch, self.tick
+        parameters, market, touch = self.parameters, self.market, self.touch
         defensive = self.modes.defensive
         self.widths = (
             half_spread(parameters, terms.sum_bid, defensive),
@@ -257,16 +257,8 @@ class Quoter:
         to_stop_s = self.left_s - self.window.schedule.stop_s
         self.lean = skew(parameters, self.p, terms.variance, self.net, to_stop_s)
         centre = self.p - self.lean
-        self.targets = prices(
-            parameters,
-            centre,
-            self.widths[0] + self.leaning[0],
-            self.widths[1] + self.leaning[1],
-            tick,
-            touch.bid,
-            touch.ask,
-            self.net,
-        )
+        outer = (self.widths[0] + self.leaning[0], self.widths[1] + self.leaning[1])
+        self.targets = self.wanted(centre, outer, touch)
         self.account = account = self._account(position, capital_room)
         self.held = (
             0 if self.pull.bid(now_ns) else self._hold(self.bid, self.targets[0], touch.ask, centre, mode),
@@ -288,6 +280,10 @@ class Quoter:
         )
         self.legs = within_cash(bid, ask, min(account.cash, account.capital_room), market.min_qty)
         assert not bid.px or not ask.px or bid.px < ask.px, "our own quotes must not meet"
+
+    def wanted(self, centre: float, widths: tuple[float, float], touch: Touch) -> tuple[Px, Px]:
+        """Bid and ask, 0 for none, before anything is held. A baseline differs here and nowhere else."""
+        return prices(self.parameters, centre, *widths, self.tick, touch.bid, touch.ask, self.net)
 
     def _hold(self, side: SideState, target: Px, opposite: Px, centre: float, mode: QuoteMode) -> Px:
         """The side's price: its target, or the working one where that is still good."""

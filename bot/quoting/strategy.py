@@ -35,6 +35,8 @@ CLOCK_STEP_NS: Ns = 250 * NS_PER_MS  # seconds of history no longer mean what th
 class Strategy:
     """Core of the quoting component: its markets, and what they share (assets' models, series' markouts, capital)."""
 
+    quoter = Quoter
+
     def __init__(self, parameters: Parameters, caches: Caches) -> None:
         self._parameters = parameters
         self._caches = caches
@@ -98,7 +100,7 @@ class Strategy:
             model = self._models[market.asset] = AssetModel(market.asset, self._parameters, self._caches)
         window = Window(market, self._parameters, self._caches, model)
         toxicity = self._toxicity.setdefault(market.series, Toxicity())
-        self._quoters[market.symbol] = Quoter(market, window, model, self._parameters, toxicity)
+        self._quoters[market.symbol] = self.quoter(market, window, model, self._parameters, toxicity)
         self._caches.guards[market.symbol] = (market.asset, 0, 0)
         return []
 

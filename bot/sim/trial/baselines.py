@@ -26,6 +26,7 @@ from bot.messages import (
 from bot.quoting.debounce import SideState, next_px, worth_sending
 from bot.quoting.parameters import Parameters
 from bot.quoting.phases import Phase, phase_of, schedule_of
+from bot.quoting.quoter import Quoter
 from bot.quoting.quotes import (
     NO_LEG,
     Account,
@@ -33,12 +34,13 @@ from bot.quoting.quotes import (
     bounded,
     clamp,
     leg,
-    others_best,
     outward,
     uncrossed,
     within_cash,
 )
 from bot.quoting.strategy import Strategy
+from bot.quoting.touch import Touch as OthersTouch
+from bot.quoting.touch import touch_of
 from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns, Px, notional
 
 FAIR_HALF_SPREAD = 0.02
@@ -58,21 +60,31 @@ class Nothing:
         return []
 
 
+class TouchQuoter(Quoter):
+    def wanted(self, centre: float, widths: tuple[float, float], touch: OthersTouch) -> tuple[Px, Px]:
+        tick = self.tick
+        return uncrossed(touch.bid // tick * tick, -(-touch.ask // tick) * tick, self.net)
+
+
 class Touch(Strategy):
     """Joins the best prices of others, with our guards, modes, sizes and limits."""
+
+    quoter = TouchQuoter
 
     def __init__(self, parameters: Parameters, caches: Caches) -> None:
         super().__init__(msgspec.structs.replace(parameters, hold_min=NEVER_HOLD), caches)
 
-    def targets(
-        self, centre: float, width: tuple[float, float], tick: Px, best_bid: Px, best_ask: Px, q: float
-    ) -> tuple[Px, Px]:
-        return uncrossed(best_bid // tick * tick, -(-best_ask // tick) * tick, q)
+
+class FairQuoter(Quoter):
+    def wanted(self, centre: float, widths: tuple[float, float], touch: OthersTouch) -> tuple[Px, Px]:
+        return _safe(centre, FAIR_HALF_SPREAD, self.tick, touch.bid, touch.ask, self.net)
 
 
 class Fair(Strategy):
     """The model's probability and a fixed distance: no term of the spread, no skew, no look at the book, no guard of ours
     but those of stale feeds. It wakes as fast as we do."""
+
+    quoter = FairQuoter
 
     def __init__(self, parameters: Parameters, caches: Caches) -> None:
         bare = msgspec.structs.replace(
@@ -89,11 +101,6 @@ class Fair(Strategy):
             p_hi=1.0,
         )
         super().__init__(bare, caches)
-
-    def targets(
-        self, centre: float, width: tuple[float, float], tick: Px, best_bid: Px, best_ask: Px, q: float
-    ) -> tuple[Px, Px]:
-        return _safe(centre, FAIR_HALF_SPREAD, tick, best_bid, best_ask, q)
 
 
 def _safe(centre: float, half: float, tick: Px, best_bid: Px, best_ask: Px, q: float) -> tuple[Px, Px]:
@@ -206,7 +213,8 @@ class Book:
         self, quoted: _Quoted, position: PositionReport, view: BookView, mode: QuoteMode, now_ns: Ns
     ) -> tuple[Leg, Leg]:
         market, tick = quoted.market, quoted.tick
-        best_bid, best_ask = others_best(view.bids, view.asks, position.working, market)
+        others = touch_of(view.bids, view.asks, position.working, market)
+        best_bid, best_ask = others.bid, others.ask
         if not best_bid or not best_ask:
             return NO_LEG, NO_LEG
         net = (position.up_qty - position.down_qty) / QTY_ONE
