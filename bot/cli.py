@@ -115,6 +115,27 @@ def start(debug: bool, /, **options: Any) -> None:
     default=0.0,
     help="Market frames a second to each listener, beside the world's own.",
 )
+@click.option(
+    "--quirk",
+    "quirks",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What the real venue does now this way, now that way. Repeatable; docs/protocol.md lists them.",
+)
+@click.option(
+    "--recording",
+    "recordings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Tell a recording of Binance's or of the market stream to whoever subscribes to its streams. Repeatable.",
+)
+@click.option(
+    "--speed",
+    "recording_speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    help="How many times as fast as it was recorded.",
+)
 @click.option("--aligned", is_flag=True, help="Start windows on the real venue's grid instead of at once.")
 @click.option("--json", "as_json", is_flag=True, help="Only the ready line on standard output (it is JSON either way).")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
@@ -125,6 +146,7 @@ def sim(
     protocol: str,
     world: str | None,
     faults: str | None,
+    quirks: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Serve the embedded venue alone: one JSON line with its addresses and test wallet, then it serves until stopped."""
@@ -132,6 +154,7 @@ def sim(
 
     from bot.settings import Run, validated
     from bot.sim import fault_files, worlds
+    from bot.sim.quirks import parsed
 
     if faults == "list":
         click.echo(fault_files.listing())
@@ -146,6 +169,7 @@ def sim(
             protocol=int(protocol),
             parameters=worlds.world(world or worlds.DEFAULT),
             faults=fault_files.load(faults) if faults else (),
+            quirks=parsed(quirks),
             **options,
         ),
         lambda info: click.echo(orjson.dumps(info)),

@@ -29,6 +29,7 @@ from bot.sim.binance_rest import (
 )
 from bot.sim.binance_streams import Rules, Streams
 from bot.sim.prices import PRICE_STEP_E8, BinanceQuote, BinanceTrade
+from bot.sim.recordings import Recorded
 from bot.sim.venue import Venue, wall_ms
 
 RULES = Rules(ping_s=20.0, pong_s=60.0, frames_per_s=5)
@@ -49,6 +50,7 @@ class BinanceApi:
         self._quotes: dict[str, BinanceQuote] = {}
         self._depth = {symbol: DepthFeed(_step_e8(symbol), SPEEDS_MS) for symbol in symbols}
         self._symbols = set(self._depth)
+        self.live = True  # whether its streams tell the world; a recording is told in its place
         self._kline_s = 0  # last whole second whose candles were sent
         self._looked_ms = 0
 
@@ -79,6 +81,9 @@ class BinanceApi:
         name = event.symbol.lower()
         if isinstance(event, BinanceQuote):
             self._quotes[event.symbol] = event
+        if not self.live:
+            return
+        if isinstance(event, BinanceQuote):
             self._streams.send(f"{name}@bookTicker", lambda _: frames.quote(event))
         else:
             self._streams.send(f"{name}@trade", lambda unit: frames.trade(event, wall_ms(), unit))
@@ -86,6 +91,8 @@ class BinanceApi:
 
     def tick(self, now_ms: int) -> None:
         """What comes by the clock: depth ten times a second, and each second candles."""
+        if not self.live:
+            return
         if now_ms // LOOK_MS != self._looked_ms:
             self._looked_ms = now_ms // LOOK_MS
             wanted = self._streams.wanted
@@ -98,6 +105,24 @@ class BinanceApi:
             self._kline_s = now_ms // 1000
             self._streams.retire()
             self._send_klines(now_ms)
+
+    # -- a recording in its place -----------------------------------------------------------------------------------
+
+    @property
+    def listened(self) -> bool:
+        return bool(self._streams.wanted)
+
+    @property
+    def behind(self) -> int:
+        return self._streams.behind
+
+    def retell(self, one: Recorded) -> bool:
+        """A trade is told twice, as a match and as all the matches of its taker at that price."""
+        told = self._streams.send(one.stream, lambda _: one.event)
+        if one.event.get("e") == "trade":
+            matches = frames.recorded_agg_trade(one.event)
+            told |= self._streams.send(one.stream.replace("@trade", "@aggTrade"), lambda _: matches)
+        return told
 
     def _send_depth(self, symbol: str, feed: DepthFeed, now_ms: int) -> None:
         if symbol not in self._quotes:

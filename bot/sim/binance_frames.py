@@ -82,6 +82,12 @@ def agg_trade(event: BinanceTrade, now_ms: int, unit: int) -> dict[str, Any]:
     }
 
 
+def recorded_agg_trade(trade: dict[str, Any]) -> dict[str, Any]:
+    """A trade's frame as that of an aggTrade of one match."""
+    match = {name: value for name, value in trade.items() if name not in ("e", "t")}
+    return {"e": "aggTrade", "a": trade["t"], "f": trade["t"], "l": trade["t"], **match}
+
+
 def futures_trade(event: BinanceTrade, now_ms: int) -> dict[str, Any]:
     frame = agg_trade(event, now_ms, 1)
     del frame["M"]

@@ -68,6 +68,11 @@ class Streams:
         """Every stream that somebody listens to."""
         return {name for client in self._clients for name in client.streams}
 
+    @property
+    def behind(self) -> int:
+        """Frames that wait for the slowest client."""
+        return max((client.queued for client in self._clients), default=0)
+
     async def connect(self, request: web.Request, streams: str, combined: bool, group: str) -> web.WebSocketResponse:
         now = time.monotonic()
         if len(self._attempts) == CONNECTIONS_MAX and now - self._attempts[0] < CONNECTIONS_WINDOW_S:
@@ -91,8 +96,8 @@ class Streams:
             if client.born < oldest:
                 client.close(1001, "")
 
-    def send(self, stream: str, build: Callable[[int], dict[str, Any]], group: str = "") -> None:
-        """Build at most once for each of the four shapes a client may want."""
+    def send(self, stream: str, build: Callable[[int], dict[str, Any]], group: str = "") -> bool:
+        """Build at most once for each of the four shapes a client may want. False: nobody wanted it."""
         frames: dict[tuple[bool, bool], str] = {}
         for client in self._clients:
             if stream not in client.streams or client.group != group:
@@ -102,6 +107,7 @@ class Streams:
                 data = build(1000 if client.microseconds else 1)
                 frames[shape] = orjson.dumps({"stream": stream, "data": data} if client.combined else data).decode()
             client.send(frames[shape])
+        return bool(frames)
 
     # -- commands -------------------------------------------------------------------------------------------------------
 

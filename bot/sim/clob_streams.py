@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from bot.sim import records as rec
+from bot.sim.recordings import Recorded, mirrored, other_token
 from bot.sim.render import Books
 from bot.sim.sockets import Batch, PingedClient
 from bot.sim.venue import Venue
@@ -260,6 +261,31 @@ class MarketStream:
                 "timestamp": str(self._books.stamp(market.condition_id)),
             }
             self._send(orjson.dumps(event), (client for client in custom if token in client.assets))
+
+    # -- a recording -------------------------------------------------------------------------------------------------
+
+    @property
+    def listened(self) -> bool:
+        return any(client.assets for client in self._clients)
+
+    @property
+    def behind(self) -> int:
+        return max((client.queued for client in self._clients), default=0)
+
+    def retell(self, one: Recorded) -> bool:
+        """A recorded event about a token, and (a book) its mirror about the market's other one."""
+        token = one.event["asset_id"]
+        events = {token: one.event}
+        if one.event["event_type"] == "book":
+            other = other_token(token)
+            events[other] = mirrored(one.event, other)
+        told = False
+        for asset, event in events.items():
+            listeners = self._listeners([asset])
+            if listeners:
+                self._send(orjson.dumps(event), listeners)
+                told = True
+        return told
 
     def cut(self) -> None:
         """Cut every connection without a word."""

@@ -5,9 +5,12 @@ Times are in milliseconds or seconds as named. Knows nothing of who reads them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+
+from bot.errors import SettingsError
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,3 +39,18 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ip_limits: Literal["off", "delay", "429", "1015"] = "off"  # what is over a limit per address
     reference_life_s: float = 86_400.0  # of a reference stream's connection
     reference_weight_max: int = 6_000  # of the reference's REST, per minute
+
+
+def parsed(texts: Iterable[str]) -> Quirks:
+    """From texts such as "page_size=2". Raises SettingsError that names the one that is wrong."""
+    given: dict[str, str] = {}
+    for text in texts:
+        name, is_pair, value = text.partition("=")
+        if not is_pair or name not in Quirks.__struct_fields__:
+            raise SettingsError(f"no quirk {text!r}: want NAME=VALUE of {', '.join(Quirks.__struct_fields__)}")
+        given[name] = value
+    try:
+        return msgspec.convert(given, Quirks, strict=False)
+    except msgspec.ValidationError as error:
+        said, _, at = str(error).partition(" - at `$.")
+        raise SettingsError(f"quirk {at.rstrip('`')}: {said[0].lower()}{said[1:]}") from None

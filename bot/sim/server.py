@@ -48,6 +48,7 @@ from bot.sim.outage import Outage
 from bot.sim.prices import BinanceQuote, BinanceTrade
 from bot.sim.provoked import Stranger
 from bot.sim.quirks import Quirks
+from bot.sim.recordings import REFERENCE, Recordings
 from bot.sim.rest_faults import RestFaults
 from bot.sim.rewards import RewardRoutes
 from bot.sim.rtds import Rtds
@@ -90,6 +91,10 @@ class VenueOptions(msgspec.Struct, kw_only=True):
     faults: tuple[Fault, ...] = ()
     quirks: Quirks = Quirks()
     load: float = 0.0  # market frames a second, beside what the world brings
+    recordings: tuple[
+        Path, ...
+    ] = ()  # told on the streams they were made of, beside the world or (Binance) in its place
+    recording_speed: float = 1.0
     log: Callable[[str], None] | None = None  # gets one line for each thing worth a line
 
 
@@ -137,6 +142,8 @@ class Server:
         self._live, self._rtds = LiveStream(venue), Rtds(venue)
         symbols = [asset.upper() + "USDT" for asset in assets]
         self._binance, self._futures = BinanceApi(venue, symbols), FuturesApi(venue, symbols)
+        self._recordings = Recordings(self.options.recordings, self.options.recording_speed)
+        self._binance.live = REFERENCE not in self._recordings.tracks
         tape = Tape(venue.exchange.markets)
         venue.listeners = [self._market.hear, self._user.hear, tape.hear]
         venue.flushers = [self._market.flush]
@@ -154,6 +161,7 @@ class Server:
             self._futures.routes("/binance-futures"),
             ControlRoutes(venue).routes(),
             self.load.routes(),
+            self._recordings.routes(),
             [
                 web.get("/ws/market", self._market.connect),
                 web.get("/ws/user", self._user.connect),
@@ -232,6 +240,9 @@ class Server:
             self.venue.info = self._info(port)
             self.load.start(self.options.load)
             self._background = [asyncio.create_task(self._run()), asyncio.create_task(self.load.run())]
+            for kind in self._recordings.tracks:
+                listeners = self._binance if kind == REFERENCE else self._market
+                self._background.append(asyncio.create_task(self._recordings.run(kind, listeners)))
             if self.options.state is not None:
                 self._background.append(asyncio.create_task(self._keep_saving()))
             self._log(f"venue {self.venue_id} serves on {HOST} port {port}, seed {self.seed}")
@@ -297,8 +308,8 @@ class Server:
                 self._user.cut()
 
     async def failed(self) -> None:
-        """Returns when one of the two loops ended, which they do only by failing; raises what ended it."""
-        done, _ = await asyncio.wait(self._background[:2], return_when=asyncio.FIRST_COMPLETED)
+        """Returns when one of its tasks failed; raises what ended it. Recordings end by themselves, the rest never does."""
+        done, _ = await asyncio.wait(self._background, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
 
