@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -48,7 +49,8 @@ VENDORS: dict[str, tuple[str, ...]] = {
 }
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Modules a file imports at any level; `from bot import x` counts as bot.x. Type-checking imports count too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -62,10 +64,10 @@ def imports_of(path: Path) -> set[str]:
                 if node.module in ("bot", "actors")
                 else {node.module}
             )
-    return names
+    return frozenset(names)
 
 
-def outside(names: set[str], own: str) -> set[str]:
+def outside(names: frozenset[str], own: str) -> set[str]:
     """Without the standard library and the part itself; our modules whole, packages by their top name."""
     kept = set()
     for name in names:
