@@ -17,6 +17,7 @@ from bot.messages import (
     FoundStatus,
     GateChange,
     Halt,
+    MarketDropped,
     MarketListed,
     MarketResolved,
     MassCancel,
@@ -578,3 +579,21 @@ def test_three_reverted_fills_in_an_hour_halt() -> None:
             bench.run(15)
             assert bench.state is BotState.QUOTING
     assert bench.state is BotState.HALTED
+
+
+def test_weeks_of_markets_leave_nothing_behind() -> None:
+    bench = Bench()
+    bench.intent(4800, 5200)
+    bench.intent()
+    filled = bench.order()
+    bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
+    bench.tell(MarketDropped(symbol=SYMBOL))
+    bench.run(1)
+    executor, timers = bench.executor, bench.executor.timers
+    assert executor.desks == {} and filled.order_id in executor.orders.by_id
+    bench.tick(timers.keep_over_ns // NS_PER_MS)
+    bench.tick(60_000)
+    assert executor.orders.by_id == {} and SYMBOL in executor.positions.holdings
+    bench.tick(2 * timers.keep_ns // NS_PER_MS)
+    bench.tick(60_000)
+    assert executor.positions.holdings == {} and executor.over == {} and executor.forgotten == set()
