@@ -509,7 +509,7 @@ def test_of_a_market_that_is_over_only_orders_with_a_fill_are_kept_for_a_day() -
         orders.add(each)
     orders.apply(Event.TRADE, filled, T, qty=LOT)
     for each in (order, filled, other):
-        orders.apply(Event.CANCELLATION, each, T)
+        orders.apply(Event.CANCELLATION, each, T, cum=0)
     assert orders.forget(2 * NS_PER_MS, {order.symbol}) == ["o"]
     assert set(orders.by_id) == {"filled", "other", "open"}
 
