@@ -332,8 +332,9 @@ class RootActor(Actor):
                     child.state = ChildState.DOWN
                     self._supervisor.forgive(child.spec.name)
             self._gate.open(LATCH)
-            for name in {EXECUTOR, HEARTBEAT} & self._children.keys():
-                self.directory.tell(name, Resume(by="operator"))
+            for name in (EXECUTOR, HEARTBEAT):
+                if name in self._children:
+                    self.directory.tell(name, Resume(by="operator"))
             logger.info("the halt latch was lifted")
 
     def _shut_down(self, reason: str) -> None:

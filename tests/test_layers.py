@@ -36,7 +36,7 @@ FILES: dict[str, set[str]] = {
     "bot/book.py": VOCABULARY | {"bot.caches", "msgspec"},
 }
 VENDORS: dict[str, tuple[str, ...]] = {
-    "pykka": ("actors/", "bot/app.py"),
+    "pykka": ("actors/", "bot/app.py", "bot/sim/chaos/"),
     "websocket": ("bot/venues/websocket.py",),
     "py_clob_client_v2": ("bot/venues/polymarket_gateway.py", "bot/sim/"),
     "py_clob_client": ("bot/venues/polymarket_gateway.py", "bot/sim/"),
@@ -46,6 +46,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "rich": ("bot/view.py",),
     "click": ("bot/cli.py", "bot/operate.py", "bot/run.py", "bot/trials.py"),
     "pydantic": ("bot/settings.py",),
+    "greenlet": ("bot/sim/chaos/hub.py",),
 }
 
 
@@ -112,6 +113,6 @@ def test_only_the_composition_root_and_the_command_line_know_everything() -> Non
                 f"{name_of(path)} imports app"
             )
         if any(name.startswith("actors") for name in names) and not name_of(path).startswith("actors/"):
-            assert name_of(path) == "bot/app.py" or name_of(path).startswith("bot/bench/"), (
+            assert name_of(path) == "bot/app.py" or name_of(path).startswith(("bot/bench/", "bot/sim/chaos/")), (
                 f"{name_of(path)} imports actors"
             )

@@ -467,10 +467,10 @@ class Executor(Reads):
     def _resume(self, message: Resume) -> None:
         if self.recovery.state is not BotState.HALTED:
             return
-        for order in self.orders.live.values():
+        for order in list(self.orders.live.values()):
             if order.debt:  # a person has looked: what never came will not hold the bot for ever
                 self.alert(2, f"the fill debt of order {order.order_id} is written off by {message.by}")
-                order.voided += order.debt
+                self.orders.write_off(order)
                 self.mark(order.symbol)
         self.recovery.resume(self.now)
 

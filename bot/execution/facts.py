@@ -143,7 +143,7 @@ class Facts(Books):
         if known is not None and known.void:
             self._duplicate(report)
         elif known is None:
-            self.tell(Event.FAILED_FIRST, order, report)
+            self.tell(Event.FAILED_FIRST, order, report, qty=report.last_qty)
         elif order is None:
             self._voided(report, None)
             self.fail_market(known.symbol, f"trade {report.exec_id} of an earlier run failed")

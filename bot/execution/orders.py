@@ -268,6 +268,11 @@ class Orders:
             order.query_due_ns = now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, order.queries)
         self._after(order)
 
+    def write_off(self, order: Order) -> None:
+        """What the venue says was matched and no trade ever showed is given up."""
+        order.voided += order.debt
+        self._after(order)
+
     def valid(self, order: Order, asked_ns: Ns) -> bool:
         """May a read asked then be believed about this order?"""
         return asked_ns >= order.changed_ns + self._timers.snap_ns
@@ -411,6 +416,10 @@ class Orders:
         order.voided += self._qty
         self._do.append(Do.VOID)
 
+    def _tomb(self, order: Order, event: Event) -> None:
+        order.voided += self._qty  # matched and reverted: the venue's cumulative figure may hold it, no trade will
+        self._do.append(Do.TOMB)
+
     def _gone(self, order: Order, event: Event) -> None:
         if event is Event.QUERY_NULL:
             order.empty_query = True
@@ -474,7 +483,7 @@ STEPS: dict[str, Step] = {
     "V": Orders._raise_cum,
     "F": Orders._fill,
     "X": Orders._void,
-    "tomb": _emit(Do.TOMB),
+    "tomb": Orders._tomb,
     "rank": _emit(Do.RANK),
     "count": _emit(Do.COUNT),
     "hold": _emit(Do.HOLD),

@@ -71,8 +71,8 @@ class Reads(Facts):
                 self._relisted.add(row.order_id)
             self.tell(Event.SNAPSHOT_LISTS, order, cum=row.cum_qty, asked_ns=asked_ns)
 
-    def adopt(self, row: OpenOrder, halt: str) -> Order:
-        """Take a foreign order into the books as one to be cancelled."""
+    def adopt(self, row: OpenOrder, halt: str) -> None:
+        """Take a foreign order into the books as one to be cancelled, with what was told of it so far."""
         desk = self.desks.get(row.symbol)
         order = Order(
             cl_ord_id="",
@@ -99,7 +99,12 @@ class Reads(Facts):
         self.ask(order)
         if halt:
             self.halt(halt)
-        return order
+        orphan = self.orphans.pop(row.order_id, None)
+        if orphan is not None:  # what was told of it before it had a record
+            counted = dict(self.user_events)  # when it came
+            for report in orphan.reports:
+                self.report(report)
+            self.user_events.update(counted)
 
     def trades_read(self, message: TradesRead) -> None:
         self.recovery.trades_told(message.asked_ns, self.now, known=message.trades is not None)
@@ -163,16 +168,26 @@ class Reads(Facts):
         self.recovery.balance_told(message.asked_ns, self.now, known=message.cash is not None)
         if message.cash is None:
             return
-        quiet = not self.positions.unsettled and not self.orders.debts()
+        quiet = not self.positions.unsettled and not self.orders.debts() and not self._payout_awaited()
         fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.settle_ns
-        if not self.cash_known or (quiet and fresh):
-            if self.cash_known and abs(message.cash - self.positions.cash) > CASH_TOLERANCE:
-                self.alert(
-                    2, f"cash is {message.cash / USD_ONE:.2f} by the venue, {self.positions.cash / USD_ONE:.2f} by us"
-                )
-            self.cash_known = True
-            self.positions.cash = message.cash
-            self._mark_all()
+        if self.cash_known and not (quiet and fresh):
+            if message.cash != self.positions.cash:  # soon again, and not only at the next turn
+                self._balance_ns = self.now + self.timers.settle_ns - self.timers.balance_every_ns
+            return
+        if self.cash_known and abs(message.cash - self.positions.cash) > CASH_TOLERANCE:
+            self.alert(
+                2, f"cash is {message.cash / USD_ONE:.2f} by the venue, {self.positions.cash / USD_ONE:.2f} by us"
+            )
+        self.cash_known = True
+        self.positions.cash = message.cash
+        self._mark_all()
+
+    def _payout_awaited(self) -> bool:
+        """The venue may have paid out a market of ours already, and we shall when we are told who won."""
+        return any(
+            self._over(symbol) and not desk.settled and any(self.positions.of(symbol).tokens.values())
+            for symbol, desk in self.desks.items()
+        )
 
     def forget_run(self) -> None:
         """A new run with the old one's state: its counts begin anew, and earlier fills are read from the venue again."""
@@ -191,13 +206,12 @@ class Reads(Facts):
         for order_id, orphan in list(self.orphans.items()):
             if self.now - orphan.first_ns < self.timers.orphan_ns:
                 continue
-            del self.orphans[order_id]
             self.mark(orphan.symbol)
             left = [report for report in orphan.reports if self.positions.known(report) is None or report.exec_id == ""]
-            if not left:
-                continue
-            if not orphan.asset_id:
-                self.fail(f"events of order {order_id} say not even its token")
+            if not left or not orphan.asset_id:
+                del self.orphans[order_id]
+                if left:
+                    self.fail(f"events of order {order_id} say not even its token")
                 continue
             live = any(r.exec_type in (ExecType.NEW, ExecType.UPDATE) for r in left) and not any(
                 r.exec_type is ExecType.CANCELED for r in left
@@ -214,10 +228,6 @@ class Reads(Facts):
             self.adopt(row, f"order {order_id} is live and was never ours" if live else "")
             if not live:
                 self.fail(f"fills of order {order_id}, which was never ours")
-            counted = dict(self.user_events)  # when they came
-            for report in left:
-                self.report(report)
-            self.user_events.update(counted)
 
     def gap(self, reason: str) -> None:
         """The user stream may have missed something: CA + CD, and every live order is told.

@@ -96,13 +96,13 @@ def duplicated(response: web.StreamResponse) -> web.StreamResponse:
     """The answer of a second copy, where the first was accepted."""
     body = body_of(response)
     if isinstance(body, list):
-        return changed(response, lambda legs: [_duplicate(leg) for leg in legs])
+        return changed(response, lambda legs: [duplicate(leg) for leg in legs])
     if not isinstance(body, dict) or not body.get("orderID"):
         return response
-    return refused(_duplicate(body)["errorMsg"], 400)
+    return refused(duplicate(body)["errorMsg"], 400)
 
 
-def _duplicate(leg: dict[str, Any]) -> dict[str, Any]:
+def duplicate(leg: dict[str, Any]) -> dict[str, Any]:
     if not leg["orderID"]:
         return leg
     return {**leg, "errorMsg": f"order {leg['orderID']} is invalid. Duplicated.", "orderID": "", "status": ""}

@@ -6,6 +6,7 @@ import pytest
 from desk_fake import DOWN, SYMBOL, UP, Bench, a_market, acked, of, placement, requests, trade
 
 from bot.messages import (
+    Balance,
     BalanceRequest,
     BotState,
     CancelOrder,
@@ -305,6 +306,22 @@ def test_an_event_of_an_order_we_do_not_know_counts_in_exposure_and_is_adopted()
     assert bench.executor.user_events == {"handled": 2, "duplicates": 0, "quarantined": 0}  # the fill, the cancellation
 
 
+def test_a_foreign_order_that_was_told_before_it_is_listed_is_adopted_once_with_what_was_told() -> None:
+    bench = Bench()
+    told = {"symbol": SYMBOL, "asset_id": UP, "side": Side.BUY}
+    bench.tell(ExecutionReport(order_id="0xf", exec_type=ExecType.NEW, source=Source.USER, px=200, **told))
+    bench.tell(trade("0xf", 2, **told))
+    row = OpenOrder(order_id="0xf", px=200, order_qty=5 * QTY_ONE, cum_qty=2 * QTY_ONE, **told)
+    bench.tick(1_000)
+    said = bench.tell(OpenOrders(orders=(row,), asked_ns=bench.now, recv_ns=bench.now))
+    assert len(of(Fill, said)) == 1
+    order = bench.executor.orders.by_id["0xf"]
+    assert (order.foreign, order.cum_qty) == (True, 2 * QTY_ONE)
+    bench.run(3)  # past T_orphan
+    assert (bench.state, bench.net()) == (BotState.HALTED, 2)
+    assert bench.executor.user_events == {"handled": 3, "duplicates": 0, "quarantined": 0}  # with its cancellation
+
+
 def test_a_foreign_order_that_is_live_halts() -> None:
     bench = Bench(obey=False)
     row = OpenOrder(order_id="0xf", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=5000, order_qty=QTY_ONE, cum_qty=0)
@@ -328,6 +345,32 @@ def test_a_trade_of_the_wrong_token_is_quarantined() -> None:
     bench.tell(trade(bench.order().order_id, 5, asset_id=DOWN, side=Side.BUY))
     assert (bench.net(), bench.state) == (0, BotState.FAILING)
     assert bench.executor.user_events["quarantined"] == 1
+
+
+def test_a_trade_that_failed_before_it_was_told_is_no_debt() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    bench.tell(acked(oid))
+    bench.tell(placement(oid))
+    bench.tell(ExecutionReport(order_id=oid, exec_type=ExecType.UPDATE, source=Source.USER, cum_qty=5 * QTY_ONE))
+    assert bench.order().debt == 5 * QTY_ONE
+    bench.tell(trade(oid, 5, status=TradeStatus.FAILED, kind=ExecType.TRADE_CANCEL))
+    assert bench.order().debt == 0
+    bench.tell(trade(oid, 5))
+    assert (bench.net(), bench.order().cum_qty) == (0, 0)
+
+
+def test_a_debt_written_off_at_a_resume_does_not_hold_the_bot() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    bench.tell(ExecutionReport(order_id=oid, exec_type=ExecType.UPDATE, source=Source.USER, cum_qty=5 * QTY_ONE))
+    bench.run(45)  # no trade ever shows it
+    assert (bench.state, bench.order().debt) == (BotState.HALTED, 5 * QTY_ONE)
+    bench.tell(Resume(by="operator"))
+    bench.run(10)
+    assert (bench.state, bench.order().debt) == (BotState.QUOTING, 0)
 
 
 def test_a_status_nobody_knows_is_owed_and_not_booked() -> None:
@@ -453,6 +496,30 @@ def test_three_post_only_rejects_cool_the_side_down() -> None:
 def test_a_refused_side_cools_down_longer_each_time(reject: Reject) -> None:
     bench = Bench(obey=False)
     assert sends(bench, reject, 20 * 13) == 3  # at 0, 2 and 6 s
+
+
+def test_a_payout_that_the_venue_made_before_we_were_told_is_not_counted_twice() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    bench.cash -= 10 * USD_ONE
+    bench.tell(trade(oid, 20, status=TradeStatus.MINED))
+    bench.tick(3_600_000)  # the market ends, and the venue pays
+    bench.cash += 20 * USD_ONE
+    bench.tell(Balance(cash=bench.cash, asked_ns=bench.now, recv_ns=bench.now))
+    bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
+    assert bench.executor.positions.cash == bench.cash == 510 * USD_ONE
+
+
+def test_a_balance_that_cannot_be_believed_yet_is_read_again_soon() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    bench.tell(trade(bench.order().order_id, 20, status=TradeStatus.MINED))
+    bench.cash = 480 * USD_ONE  # and ours is 490
+    bench.tell(Balance(cash=bench.cash, asked_ns=bench.now, recv_ns=bench.now))
+    assert bench.executor.positions.cash == 490 * USD_ONE
+    bench.run(11)
+    assert bench.executor.positions.cash == 480 * USD_ONE
 
 
 def test_five_balance_rejects_in_a_row_switch_the_side_off() -> None:

@@ -108,7 +108,7 @@ def check(event: Event, state: OrderState | None, says: list[str]) -> None:
     if order is None:
         return
     after = msgspec.structs.asdict(order)
-    if says in (["="], ["rank"], ["count"], ["tomb"], ["new"], ["hold"]):
+    if says in (["="], ["rank"], ["count"], ["new"], ["hold"]):
         assert after == before
         return
     goes = [word[1:] for word in says if word.startswith("→")]
@@ -119,7 +119,7 @@ def check(event: Event, state: OrderState | None, says: list[str]) -> None:
     assert order.venue_cum == (max(before["venue_cum"], FIVE) if "V" in says else before["venue_cum"])
     moved = THREE * (("F" in says) - ("X" in says))
     assert order.cum_qty == before["cum_qty"] + moved
-    assert order.voided == (THREE if "X" in says else 0)
+    assert order.voided == (THREE if "X" in says or "tomb" in says else 0)
     assert (order.query_due_ns > 0) is ("Q" in says)
     if ends_up_wanted and order.is_open:
         assert order.delete_due_ns == T + TIMERS.cancel_ns

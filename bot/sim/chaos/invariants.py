@@ -1,0 +1,523 @@
+"""The invariants I1 to I20, each a row: id, name, when it is looked at, and the look itself.
+
+A look returns why it does not hold, or an empty text. Moments: `handled` after each step of the executor, `sending` as
+each of its messages leaves, `asked` as each request's bytes leave for the venue, `landed` as an order reaches the book,
+`second` once a second, `quiet` at quiescence, `end` once a run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.messages import BotState, NewOrder, OrderState, Side, StatusReport
+from bot.sim.chaos.process import Process
+from bot.sim.chaos.scene import CLEARING, FOREIGN, TERMINAL, Scene, Violation
+from bot.sim.chaos.venue import OWNER, leg_is_bid
+from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty, Usd
+
+FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
+LATE_NS: Ns = NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    id: str
+    name: str
+    moment: str
+    look: Callable[[Scene, Process], str]
+
+
+def judge(scene: Scene, moment: str) -> Violation | None:
+    """The first row of that moment which does not hold."""
+    process = scene.process
+    if process is None:
+        return None
+    for row in BY_MOMENT[moment]:
+        text = row.look(scene, process)
+        if text:
+            return Violation(row.id, f"{row.name}: {text}")
+    return None
+
+
+# -- inventory, money, order records -------------------------------------------------------------------------------
+
+
+def _fills_are_the_venues(scene: Scene, process: Process) -> str:
+    for fill in scene.fills:
+        trade = scene.venue.exchange.trades.get(fill.exec_id)
+        if trade is None:
+            return f"a fill of trade {fill.exec_id}, which the venue never made"
+        legs = [(leg.order_id, leg.token, leg.side, leg.px, leg.qty) for leg in trade.makers]
+        legs.append((trade.taker_order_id, trade.token, trade.side, trade.px, trade.qty - trade.fee_qty))
+        booked = (fill.order_id, fill.asset_id, fill.side, fill.px, abs(fill.qty))
+        if booked not in legs:
+            return f"trade {fill.exec_id} was booked as {booked}, and the venue's legs are {legs}"
+    return ""
+
+
+def _inventory_is_the_sum(scene: Scene, process: Process) -> str:
+    positions = process.executor.positions
+    for symbol in {fill.symbol for fill in scene.fills}:
+        holding = positions.of(symbol)
+        if holding.winner:
+            continue
+        sums: dict[str, Qty] = {}
+        for record in positions.fills.values():
+            if record.symbol == symbol and not record.void:
+                sums[record.asset_id] = sums.get(record.asset_id, 0) + record.signed_qty
+        held = {token: qty for token, qty in holding.tokens.items() if qty}
+        if held != {token: qty for token, qty in sums.items() if qty}:
+            return f"{symbol} holds {held}, and its fills sum to {sums}"
+    return ""
+
+
+def _inventory_is_the_ledgers(scene: Scene, process: Process) -> str:
+    held = {token: qty for token, qty in scene.venue.exchange.account(OWNER).tokens.items() if qty}
+    for symbol in process.executor.desks:
+        market = scene.venue.exchange.markets[symbol]
+        if market.outcome:
+            continue
+        ours = process.executor.positions.of(symbol).tokens
+        for token in (market.up_token, market.down_token):
+            if ours.get(token, 0) != held.get(token, 0):
+                return f"{ours.get(token, 0) / QTY_ONE} of token {token}, and the venue's ledger has {held.get(token, 0) / QTY_ONE}"
+    return ""
+
+
+def _one_effect(scene: Scene, process: Process) -> str:
+    for fill in scene.fills:
+        key = (fill.exec_id, fill.order_id)
+        stage, wanted = scene.booked.get(key, 0), 0 if fill.qty > 0 else 1
+        if stage != wanted:
+            return f"fill {key} changes the inventory {'again' if fill.qty > 0 else 'back without having changed it, or twice'}"
+        scene.booked[key] = stage + 1
+    return ""
+
+
+def _sent_once(scene: Scene, process: Process) -> str:
+    request = scene.request
+    assert request is not None
+    if request.method != "POST" or scene.who != "orders":
+        return ""
+    again = [order.order_id for order in request.orders if order.order_id in scene.posted]
+    return f"order {again[0]} is sent a second time" if again else ""
+
+
+def _one_per_slot(scene: Scene, process: Process) -> str:
+    order = scene.message
+    assert isinstance(order, NewOrder)
+    market = scene.venue.exchange.markets[order.symbol]
+    is_bid = leg_is_bid(market, order.asset_id, order.side)
+    others = [
+        other.order_id
+        for other in scene.venue.open_orders()
+        if other.condition_id == order.symbol and other.is_bid == is_bid and not other.order_id.startswith(FOREIGN)
+    ]
+    return (
+        f"{len(others)} orders rest as {'bid' if is_bid else 'offer'} of {order.symbol}: {others}"
+        if len(others) > 1
+        else ""
+    )
+
+
+def _monotonic(scene: Scene, process: Process) -> str:
+    for order in process.executor.orders.live.values():
+        before = scene.seen.get(order.order_id)
+        if before is None:
+            continue
+        state, cum, venue_cum, voided = before
+        if order.cum_qty < cum and order.cum_qty + order.voided < cum + voided:
+            return f"cum of {order.order_id} fell from {cum} to {order.cum_qty}"
+        if order.venue_cum < venue_cum or order.voided < voided:
+            return f"venue_cum or voided of {order.order_id} fell"
+        if state in TERMINAL and order.state is OrderState.WORKING:
+            return f"{order.order_id} came back from {state} to working"
+        if order.is_open and order.cum_qty + order.leaves_qty != max(order.order_qty, order.cum_qty):
+            return f"cum and leaves of {order.order_id} are not its size"
+    return ""
+
+
+def _cash_balances(scene: Scene, process: Process) -> str:
+    if scene.cash is not None and process.executor.positions.cash != scene.cash:
+        return f"cash is {process.executor.positions.cash}, and fills and payouts make {scene.cash}"
+    return ""
+
+
+def _cash_is_the_ledgers(scene: Scene, process: Process) -> str:
+    ours, theirs = process.executor.positions.cash, scene.venue.exchange.account(OWNER).cash
+    unpaid = 0
+    for symbol in process.executor.desks:  # the venue pays at once, we when we are told
+        market = scene.venue.exchange.markets[symbol]
+        if market.outcome:
+            winner = market.up_token if market.outcome == "up" else market.down_token
+            unpaid += process.executor.positions.of(symbol).tokens.get(winner, 0)
+    return f"cash is {ours + unpaid}, and the venue's ledger has {theirs}" if ours + unpaid != theirs else ""
+
+
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+def _limits_hold(scene: Scene, process: Process) -> str:
+    """By the venue's truth: what rests, what is on its way, what is held; before an order leaves."""
+    order = scene.message
+    if not isinstance(order, NewOrder):
+        return ""
+    limits, slack = process.limits, scene.slack[order.symbol]
+    worst = _worst_case(scene, order.symbol)
+    if worst.long > limits.q_max + slack or -worst.short > limits.q_max + slack:
+        return (
+            f"{order.symbol} may come to {worst.long / QTY_ONE} or {worst.short / QTY_ONE}, of {limits.q_max / QTY_ONE}"
+        )
+    if max(worst.loss_up, worst.loss_down) > limits.loss_max_mkt + slack:
+        return f"{order.symbol} may lose {max(worst.loss_up, worst.loss_down)} of {limits.loss_max_mkt}"
+    live = len(scene.venue.open_orders()) + len(scene.in_the_air())
+    if live > limits.open_orders_max:
+        return f"{live} orders may be live, of {limits.open_orders_max}"
+    return ""
+
+
+@dataclass(slots=True)
+class Worst:
+    long: Qty = 0
+    short: Qty = 0
+    loss_up: Usd = 0
+    loss_down: Usd = 0
+
+
+def _worst_case(scene: Scene, symbol: str) -> Worst:
+    market = scene.venue.exchange.markets[symbol]
+    tokens = scene.venue.exchange.account(OWNER).tokens
+    up, down = tokens.get(market.up_token, 0), tokens.get(market.down_token, 0)
+    invested = scene.invested[symbol]
+    worst = Worst(up - down, up - down, invested - up, invested - down)
+    open_orders = [
+        (order.token, order.side, order.px, order.leaves)
+        for order in scene.venue.open_orders()
+        if order.condition_id == symbol and not order.order_id.startswith(FOREIGN)
+    ]
+    open_orders += [
+        (order.asset_id, order.side, order.px, order.order_qty)
+        for order in scene.in_the_air()
+        if order.symbol == symbol
+    ]
+    for token, side, px, qty in open_orders:
+        paid = px if side is Side.BUY else -px
+        got = PX_ONE if side is Side.BUY else -PX_ONE
+        if leg_is_bid(market, token, side):
+            worst.long += qty
+        else:
+            worst.short -= qty
+        up_got, down_got = (got, 0) if token == market.up_token else (0, got)
+        worst.loss_up += max(0, (paid - up_got) * qty // PX_ONE)
+        worst.loss_down += max(0, (paid - down_got) * qty // PX_ONE)
+    return worst
+
+
+def _books_know(scene: Scene, process: Process) -> str:
+    """By the executor's own books, and every change in them was marked."""
+    if not any(isinstance(made, NewOrder) for made in scene.emitted):
+        return ""
+    executor = process.executor
+    capital = 0
+    for symbol, desk in executor.desks.items():
+        use = executor.use(desk)
+        if use != executor.use_without(desk, None):
+            return f"a change of {symbol} was not marked"
+        capital += use.capital
+        slack = scene.slack[symbol]
+        if use.net_worst > process.limits.q_max + slack or use.loss_worst > process.limits.loss_max_mkt + slack:
+            return f"{symbol} uses {use.net_worst / QTY_ONE} shares and {use.loss_worst} of its loss"
+    if capital > process.limits.capital_max + sum(scene.slack.values()):
+        return f"{capital} of capital, of {process.limits.capital_max}"
+    return ""
+
+
+# -- facts ---------------------------------------------------------------------------------------------------------
+
+
+def _single_writer(scene: Scene, process: Process) -> str:
+    thread = process.directory.threads.get("executor")
+    return "" if thread is None or thread.may_run else "the executor was handled outside its own thread"
+
+
+def _lossless(scene: Scene, process: Process) -> str:
+    return scene.disordered
+
+
+def _events_add_up(scene: Scene, process: Process) -> str:
+    feed, counts = process.user_feed, process.executor.user_events
+    if feed is None or scene.delivered:
+        return ""
+    handled = sum(counts.values())
+    told = feed.received - feed.quarantined
+    return f"{told} user events were told, and {handled} were handled, repeated or put aside" if handled != told else ""
+
+
+def _all_answered(scene: Scene, process: Process) -> str:
+    for order in process.executor.orders.live.values():
+        if not order.answered and not order.foreign and order.state is not OrderState.CREATED:
+            return f"the POST of {order.order_id} was never answered"
+    return ""
+
+
+# -- going flat ----------------------------------------------------------------------------------------------------
+
+
+def _no_placing(scene: Scene, process: Process) -> str:
+    request, executor = scene.request, process.executor
+    assert request is not None
+    if request.method != "POST" or scene.who != "orders":
+        return ""
+    blocked = process.gate.blocked(scene.hub.now_ns)
+    if blocked:
+        return f"an order leaves although the gate is shut: {blocked}"
+    if executor.recovery.state is not BotState.QUOTING:
+        return f"an order leaves while {executor.recovery.state}"
+    for order in request.orders:
+        if order.epoch != executor.epoch_of(order.symbol):
+            return f"order {order.order_id} of epoch {order.epoch} leaves at epoch {executor.epoch_of(order.symbol)}"
+        if order.order_id not in process.gate.inflight():
+            return f"order {order.order_id} leaves without being in flight"
+    return ""
+
+
+def _placed_while_quoting(scene: Scene, process: Process) -> str:
+    if isinstance(scene.message, NewOrder) and process.executor.recovery.state is not BotState.QUOTING:
+        return f"an order is emitted while {process.executor.recovery.state}"
+    return ""
+
+
+def _cooled_down(scene: Scene, process: Process) -> str:
+    if scene.state is not BotState.QUOTING or scene.state_ns != scene.hub.now_ns or scene.resumed:
+        return ""
+    since_ns = scene.hub.now_ns - scene.failed_ns
+    return f"quoting {since_ns / NS_PER_S:.2f} s after a failure" if since_ns < process.timers.cooldown_ns else ""
+
+
+def _flat_before_quoting(scene: Scene, process: Process) -> str:
+    if scene.state is not BotState.QUOTING or scene.state_ns != scene.hub.now_ns:
+        return ""
+    left = [order.order_id for order in scene.venue.open_orders() if not order.order_id.startswith(FOREIGN)]
+    return f"quoting begins while {left} rest" if left else ""
+
+
+def _cancel_is_asked(scene: Scene, process: Process) -> str:
+    """The first DELETE after a trigger; `asked` and `second` both look."""
+    if not scene.trigger_ns or scene.excused_cancel():
+        return ""
+    waited_ns = scene.hub.now_ns - max(scene.trigger_ns, scene.thawed_ns)
+    if waited_ns > FIRST_CANCEL_NS:
+        return f"no DELETE left for {waited_ns / NS_PER_MS:.0f} ms after the bot began to fail"
+    return ""
+
+
+def _venue_empties(scene: Scene, process: Process) -> str:
+    """While flat is owed nothing rests for longer than the dead-man takes; much shorter while the venue is well."""
+    executor = process.executor
+    since_ns = executor.recovery.clearing_ns
+    if executor.recovery.state not in CLEARING or not since_ns:
+        return ""
+    limit = scene.flat_within_ns()
+    now = scene.hub.now_ns
+    for order_id, landed_ns in scene.landed.items():
+        if now - max(since_ns, landed_ns, scene.thawed_ns) > limit:
+            return f"{order_id} rests {(now - max(since_ns, landed_ns)) / NS_PER_S:.1f} s after the bot began to fail"
+    return ""
+
+
+def _nothing_stuck(scene: Scene, process: Process) -> str:
+    executor, now = process.executor, scene.hub.now_ns
+    limit = process.timers.resolve_ns + 2 * NS_PER_S
+    for order in executor.orders.live.values():
+        if order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN, OrderState.PENDING_CANCEL):
+            age = now - max(order.since_ns, executor.venue_down_ns, scene.thawed_ns)
+            if age > limit and executor.recovery.state not in CLEARING:
+                return f"{order.order_id} is {order.state} for {age / NS_PER_S:.0f} s"
+    return ""
+
+
+def _nothing_open(scene: Scene, process: Process) -> str:
+    for order in process.executor.orders.live.values():
+        if order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN, OrderState.PENDING_CANCEL) or order.debt:
+            return f"{order.order_id} is {order.state} with a debt of {order.debt}"
+    return ""
+
+
+def _views_agree(scene: Scene, process: Process) -> str:
+    theirs = {order.order_id: order.matched for order in scene.venue.open_orders()}
+    ours = {order.order_id: order.cum_qty for order in process.executor.orders.open_orders()}
+    if theirs != ours:
+        return f"we have {ours} open, and the venue {theirs}"
+    for order in process.executor.orders.by_id.values():
+        found = scene.venue.exchange.order(order.order_id)
+        if found is not None and abs(found.matched - order.cum_qty - order.voided) >= LOT:
+            return (
+                f"{order.order_id} has {order.cum_qty} filled and {order.voided} void, and {found.matched} at the venue"
+            )
+    return ""
+
+
+# -- requests ------------------------------------------------------------------------------------------------------
+
+
+def _orders_are_valid(scene: Scene, process: Process) -> str:
+    request, limits = scene.request, process.limits
+    assert request is not None
+    if request.method != "POST" or scene.who != "orders":
+        return ""
+    for order in request.orders:
+        desk = process.executor.desks.get(order.symbol)
+        intent = scene.intents.get(order.symbol)
+        if desk is None or intent is None:
+            return f"order {order.order_id} is of a market that nobody quotes"
+        market = desk.market
+        up_px: Px = order.px if order.asset_id == market.up_token else PX_ONE - order.px
+        if order.asset_id not in (market.up_token, market.down_token):
+            return f"order {order.order_id} is for token {order.asset_id}, of another market"
+        if not 0 < order.px < PX_ONE or order.px % desk.tick:
+            return f"order {order.order_id} has price {order.px} on a grid of {desk.tick}"
+        if not market.min_qty <= order.order_qty <= limits.order_size_max or order.order_qty % LOT:
+            return f"order {order.order_id} has size {order.order_qty}"
+        if intent.fair_e6 and abs(up_px - intent.fair_e6 // 100) > limits.collar + 10 * desk.tick:
+            return f"order {order.order_id} at {up_px} is far from fair {intent.fair_e6 // 100}"
+        if process.utc_ns(scene.hub.now_ns) > market.end_utc_ns + LATE_NS:
+            return f"order {order.order_id} is for a market that has ended"
+        money = order.px * order.order_qty // PX_ONE
+        if {order.maker_amount, order.taker_amount} != {money, order.order_qty}:
+            return f"order {order.order_id} gives {order.maker_amount} for {order.taker_amount}"
+    return ""
+
+
+def _rates_hold(scene: Scene, process: Process) -> str:
+    posts = sum(count for _, count in scene.posts)
+    if posts > 20 * 10 + 20:
+        return f"{posts} orders in ten seconds"
+    deletes = sum(count for _, count in scene.deletes)
+    if deletes > 80 * 10 + 120:
+        return f"{deletes} cancels in ten seconds"
+    if len(scene.reads) > 200:
+        return f"{len(scene.reads)} reads in ten seconds"
+    if process.executor.counts["placed"] > 2 * scene.accepted:
+        return "more orders than intents"
+    return ""
+
+
+def _repeats_stop(scene: Scene, process: Process) -> str:
+    order = scene.message
+    if not isinstance(order, NewOrder):
+        return ""
+    now = scene.hub.now_ns
+    sent = scene.repeats.setdefault((order.symbol, order.asset_id + order.side, order.px), deque())
+    sent.append(now)
+    while sent[0] < now - 10 * NS_PER_S:
+        sent.popleft()
+    return f"the same order {len(sent)} times in ten seconds" if len(sent) > 21 else ""
+
+
+def _journal_first(scene: Scene, process: Process) -> str:
+    if isinstance(scene.message, StatusReport):
+        return ""  # follows from what was handled, and is asked for
+    if any(made is scene.message for made in process.journal.emitted):
+        return ""
+    return f"a {type(scene.message).__name__} leaves before the journal has it"
+
+
+def _fresh(scene: Scene, process: Process) -> str:
+    request = scene.request
+    assert request is not None
+    if request.method != "POST" or scene.who != "orders":
+        return ""
+    now = scene.hub.now_ns
+    for what, at_ns, most_s in (
+        ("the user stream's last frame", scene.frame_ns, 10),
+        ("the last accepted beat", scene.beat_ns, 7),
+        ("the last read of open orders", scene.read_ns, 31),
+        ("the executor's last step", scene.handled_ns, 2),
+        ("the root's last look", process.gate.root_lease_ns, 2),
+    ):
+        if now - at_ns > most_s * NS_PER_S:
+            return f"an order leaves, and {what} was {(now - at_ns) / NS_PER_S:.1f} s ago"
+    return ""
+
+
+def _old_intents_go(scene: Scene, process: Process) -> str:
+    """What a strategy that fell silent wanted does not rest on."""
+    now = scene.hub.now_ns
+    for order_id, landed_ns in scene.landed.items():
+        order = process.executor.orders.by_id.get(order_id)
+        if order is None or order.cancel_wanted or not order.is_open:
+            continue
+        intent = scene.intents.get(order.symbol)
+        until_ns = max(intent.valid_until_ns if intent is not None else 0, landed_ns, scene.thawed_ns)
+        if now - until_ns > 2 * NS_PER_S:
+            return f"{order_id} rests {(now - until_ns) / NS_PER_S:.1f} s after the last word of the strategy"
+    return ""
+
+
+def _lease(scene: Scene, process: Process) -> str:
+    request = scene.request
+    assert request is not None
+    if request.path != "/v1/heartbeats":
+        return ""
+    now = scene.hub.now_ns
+    oldest = min(scene.handled_ns, process.gate.root_lease_ns)
+    return (
+        f"a beat, and the oldest lease is {(now - oldest) / NS_PER_S:.1f} s old" if now - oldest > 2 * NS_PER_S else ""
+    )
+
+
+def _bounded(scene: Scene, process: Process) -> str:
+    for name, thread in process.directory.threads.items():
+        views = thread.views
+        if views > 12:
+            return f"{views} views wait in the mailbox of {name}"
+    if len(process.executor.alerts) > 20 or len(process.executor.orphans) > 50:
+        return "alerts or orphans grow"
+    return ""
+
+
+def _no_secrets(scene: Scene, process: Process) -> str:
+    return "a secret is in the journal" if scene.leaked else ""
+
+
+INVARIANTS = (
+    Invariant("I1", "Single writer", "handled", _single_writer),
+    Invariant("I2", "Views agree", "quiet", _views_agree),
+    Invariant("I3", "Inventory = fills", "handled", _fills_are_the_venues),
+    Invariant("I3", "Inventory = fills", "handled", _inventory_is_the_sum),
+    Invariant("I3", "Inventory = fills", "quiet", _inventory_is_the_ledgers),
+    Invariant("I4", "Exposure bound", "handled", _books_know),
+    Invariant("I4", "Exposure bound", "sending", _limits_hold),
+    Invariant("I4", "Exposure bound", "landed", _limits_hold),
+    Invariant("I5", "Lossless", "handled", _lossless),
+    Invariant("I5", "Lossless", "quiet", _events_add_up),
+    Invariant("I5", "Lossless", "quiet", _all_answered),
+    Invariant("I6", "One effect", "handled", _one_effect),
+    Invariant("I6", "One effect", "asked", _sent_once),
+    Invariant("I6", "One effect", "landed", _one_per_slot),
+    Invariant("I7", "Monotonic", "handled", _monotonic),
+    Invariant("I8", "No placing while failing", "asked", _no_placing),
+    Invariant("I8", "No placing while failing", "sending", _placed_while_quoting),
+    Invariant("I8", "No placing while failing", "handled", _cooled_down),
+    Invariant("I8", "No placing while failing", "handled", _flat_before_quoting),
+    Invariant("I9", "Cancel-all arrives", "asked", _cancel_is_asked),
+    Invariant("I9", "Cancel-all arrives", "second", _cancel_is_asked),
+    Invariant("I9", "Cancel-all arrives", "second", _venue_empties),
+    Invariant("I10", "Bounded", "second", _bounded),
+    Invariant("I11", "Nothing stuck", "second", _nothing_stuck),
+    Invariant("I11", "Nothing stuck", "quiet", _nothing_open),
+    Invariant("I12", "Valid orders", "asked", _orders_are_valid),
+    Invariant("I13", "Rates", "second", _rates_hold),
+    Invariant("I13", "Rates", "sending", _repeats_stop),
+    Invariant("I14", "Journal first", "sending", _journal_first),
+    Invariant("I16", "Freshness", "asked", _fresh),
+    Invariant("I16", "Freshness", "second", _old_intents_go),
+    Invariant("I17", "Lease", "asked", _lease),
+    Invariant("I18", "No secrets", "quiet", _no_secrets),
+    Invariant("I19", "Cash", "handled", _cash_balances),
+    Invariant("I19", "Cash", "quiet", _cash_is_the_ledgers),
+)
+MOMENTS = ("handled", "sending", "asked", "landed", "second", "quiet")
+BY_MOMENT = {moment: [row for row in INVARIANTS if row.moment == moment] for moment in MOMENTS}

@@ -1,0 +1,353 @@
+"""What the simulation has seen of bot and venue: the facts that the invariants are about. Judges nothing by itself.
+
+It hears the executor's steps, what leaves the executor, what is asked of the venue and what the venue's ledger does, and
+keeps of it what a check needs. After each it runs that moment's rows of the table in invariants.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bot.errors import JournalError
+from bot.messages import (
+    Balance,
+    BotState,
+    ExecutionReport,
+    Fill,
+    Message,
+    NewOrder,
+    OrderState,
+    QuoteIntent,
+    Settled,
+    Side,
+    Source,
+)
+from bot.sim import records as rec
+from bot.sim.chaos.process import Process, Watch
+from bot.sim.chaos.rest import Request
+from bot.sim.chaos.venue import OWNER, Venue
+from bot.sim.chaos.world import World
+from bot.units import NS_PER_S, Ns, Qty, Usd, notional
+
+if TYPE_CHECKING:
+    from bot.sim.chaos.hub import Hub
+
+TOLD_MAX = 4_000  # events kept for the story of a failure
+HEALTHY_NS: Ns = 5 * NS_PER_S
+DEAD_MAN_NS: Ns = 16 * NS_PER_S  # 5 s until beats stop on purpose, 10 s of silence, and the venue's look
+CLEARING = (BotState.FAILING, BotState.HALTED, BotState.STOPPING)
+FOREIGN = ("0xf0", "0xe0")  # ids of orders that no bot of ours sent
+
+Key = tuple[str, str]
+
+
+class Violation(Exception):
+    """Something that must hold did not."""
+
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+        self.text = text
+
+
+class Scene(Watch):
+    """`judge(moment)` runs the checks of one kind of moment; the first violation ends the run."""
+
+    def __init__(self, hub: Hub, venue: Venue, world: World, judge: Callable[[Scene, str], Violation | None]) -> None:
+        self.hub = hub
+        self.venue = venue
+        self.world = world
+        self._judge = judge
+        self.violation: Violation | None = None
+        self.process: Process | None = None
+        self.told: deque[tuple[Ns, str, Any]] = deque(maxlen=TOLD_MAX)
+        self.steps = 0
+        self.quoting_ns: Ns = 0
+        self.states: Counter[str] = Counter()
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._encoder = msgspec.msgpack.Encoder()
+        self.leaked = False
+        # of this moment
+        self.message: Message | None = None
+        self.emitted: list[Message] = []
+        self.request: Request | None = None
+        self.who = ""
+        self.fills: list[Fill] = []
+        # of the wallet, whatever process
+        self.posted: set[str] = set()
+        self.slack: Counter[str] = Counter()  # by market: shares that nobody could foresee
+        self.invested: Counter[str] = Counter()  # by market: net USD paid, by the venue's ledger
+        self.posts: deque[tuple[Ns, int]] = deque()
+        self.deletes: deque[tuple[Ns, int]] = deque()
+        self.reads: deque[Ns] = deque()
+        self.repeats: dict[tuple[str, str, int], deque[Ns]] = {}
+        self._paid: set[Key] = set()
+        self.landed: dict[str, Ns] = {}  # our orders that rest, since when
+        self.down_ns: Ns = 0  # since when no process runs, 0: one does
+        self.unreachable_ns: Ns = -NS_PER_S * 100  # the last time a request found no connection
+        self.thawed_ns: Ns = 0  # the process stood still until then
+        venue.listeners.append(self._hear)
+        self.begin(None)
+
+    def begin(self, process: Process | None) -> None:
+        """Another process; what the last one knew is gone."""
+        self.process = process
+        self.state = BotState.STARTING
+        self.state_ns = self.hub.now_ns
+        self.failed_ns: Ns = 0
+        self.resumed = True
+        self.trigger_ns: Ns = 0  # a cancel-all is owed since then
+        self.handled_ns: Ns = 0
+        self.frame_ns: Ns = 0
+        self.read_ns: Ns = 0
+        self.beats: deque[Ns] = deque(maxlen=4)
+        self.beat_ns: Ns = 0  # when the last accepted beat was begun
+        self.mark: tuple[Any, ...] | None = None  # the executor's state after its last step
+        self.booked: dict[Key, int] = {}  # 1: booked, 2: voided
+        self.cash: Usd | None = None
+        self.seen: dict[str, tuple[OrderState, Qty, Qty, Qty]] = {}  # state, cum, venue_cum, voided when last looked at
+        self.air: dict[str, NewOrder] = {}  # sent by the executor, and not decided by the venue yet
+        self.intents: dict[str, QuoteIntent] = {}
+        self.accepted = 0  # intents handled
+        self.delivered: deque[ExecutionReport] = deque()  # user events on their way to the executor
+        self.disordered = ""
+        self.down_ns = 0 if process is not None else self.hub.now_ns
+
+    # -- the hash and the story ------------------------------------------------------------------------------------
+
+    def note(self, kind: str, what: Any) -> None:
+        self.told.append((self.hub.now_ns, kind, what))
+
+    def digest(self, what: Any) -> None:
+        data = self._encoder.encode((self.hub.now_ns, what))
+        self._hash.update(data)
+        self.leaked = self.leaked or b"canary" in data
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+    def judge(self, moment: str) -> None:
+        if self.violation is None:
+            self.violation = self._judge(self, moment)
+
+    # -- what the process does ---------------------------------------------------------------------------------------
+
+    def handling(self, process: Process) -> None:
+        if self.mark is not None and self.mark != fingerprint(process):
+            self.violation = self.violation or Violation("I1", "the executor changed between two of its steps")
+
+    def handled(self, process: Process, message: Message, emitted: list[Message]) -> None:
+        self.steps += 1
+        self.message, self.emitted = message, emitted
+        self.told.append((self.hub.now_ns, "executor", (message, emitted)))
+        self.digest((message, emitted))
+        self.handled_ns = self.hub.now_ns
+        self.mark = fingerprint(process)
+        if process.executor.recovery.state is not self.state:
+            self._state_changed(process.executor.recovery.state)
+        match message:
+            case QuoteIntent():
+                desk = process.executor.desks.get(message.symbol)
+                if desk is not None and desk.intent is message:
+                    self.intents[message.symbol] = message
+                self.accepted += 1
+            case ExecutionReport():
+                if message.source is Source.USER:
+                    expected = self.delivered.popleft() if self.delivered else None
+                    if expected is not message:
+                        self.disordered = "a user event overtook another, or was lost"
+                self.air.pop(message.order_id, None)
+            case Balance():
+                self.cash = None
+        self.fills = [made for made in emitted if isinstance(made, Fill)]
+        for made in emitted:
+            if isinstance(made, Fill | Settled):
+                self._money(made)
+        self.judge("handled")
+        for order in process.executor.orders.live.values():
+            self.seen[order.order_id] = (order.state, order.cum_qty, order.venue_cum, order.voided)
+        if self.cash is None and process.executor.cash_known:
+            self.cash = process.executor.positions.cash
+
+    def _money(self, made: Fill | Settled) -> None:
+        if self.cash is None:
+            return
+        if isinstance(made, Settled):
+            self.cash += made.payout
+            return
+        cost = notional(made.px, abs(made.qty)) * (1 if made.qty > 0 else -1)
+        self.cash -= cost if made.side is Side.BUY else -cost
+        assert self.process is not None
+        winner = self.process.executor.positions.of(made.symbol).winner
+        if winner == made.asset_id:
+            self.cash += made.qty if made.side is Side.BUY else -made.qty
+
+    def _state_changed(self, state: BotState) -> None:
+        before, self.state = self.state, state
+        if before is BotState.QUOTING:
+            self.quoting_ns += self.hub.now_ns - self.state_ns
+        self.state_ns = self.hub.now_ns
+        self.states[state.value] += 1
+        if state is BotState.FAILING and before is not BotState.HALTED:
+            self.failed_ns, self.resumed = self.hub.now_ns, False
+        if before is BotState.HALTED:
+            self.resumed = True
+        if state in CLEARING and before not in CLEARING:
+            self.trigger_ns = self.hub.now_ns
+
+    def sending(self, process: Process, message: Message) -> None:
+        self.message = message
+        if isinstance(message, NewOrder):
+            self.air[message.order_id] = message
+        self.judge("sending")
+
+    def asked(self, process: Process, who: str, request: Request) -> None:
+        now = self.hub.now_ns
+        self.request, self.who = request, who
+        self.told.append((now, "asked", (who, request)))
+        if request.method == "DELETE":
+            self.deletes.append((now, request.body.count(b"0x")))
+        elif request.path == "/v1/heartbeats":
+            self.beats.append(now)
+        elif request.method == "GET":
+            self.reads.append(now)
+        else:
+            self.posts.append((now, len(request.orders)))
+        self.judge("asked")
+        if request.method == "DELETE":
+            self.trigger_ns = 0
+        elif request.method == "POST" and who == "orders":
+            self.posted.update(order.order_id for order in request.orders)
+
+    def answered(self, process: Process, who: str, request: Request, status: int) -> None:
+        if request.path == "/v1/heartbeats" and status == 200 and self.beats:
+            self.beat_ns = self.beats[-1]
+        elif request.path == "/data/orders" and status == 200 and who == "reads":
+            self.read_ns = self.hub.now_ns
+
+    def frame(self, now_ns: Ns) -> None:
+        self.frame_ns = now_ns
+
+    def failed(self, process: Process, who: str) -> None:
+        """A request found no connection, or lost it."""
+        self.unreachable_ns = self.hub.now_ns
+
+    def delivering(self, process: Process, messages: list[Message]) -> None:
+        self.delivered.extend(message for message in messages if isinstance(message, ExecutionReport))
+
+    def died(self, process: Process, name: str, error: Exception) -> None:
+        """An actor has ended by an error: one that we injected, or a fault of ours."""
+        self.note("died", f"{name}: {type(error).__name__}: {error}")
+        if process.group.dead or "injected fault" in str(error) or isinstance(error, JournalError):
+            return
+        frames = "".join(traceback.format_exception(error)).strip().splitlines()
+        where = next((line.strip() for line in reversed(frames) if line.lstrip().startswith("File")), "")
+        self.note("died", "\n".join(frames))
+        text = f"{name} failed by itself: {type(error).__name__}: {error} ({where})"
+        self.violation = self.violation or Violation("I0", text)
+
+    # -- what excuses lateness ---------------------------------------------------------------------------------------
+
+    def excused_cancel(self) -> bool:
+        """Nothing can leave while nothing gets through."""
+        return self.unreachable_ns > self.trigger_ns - NS_PER_S or self.thawed_ns > self.hub.now_ns
+
+    def flat_within_ns(self) -> Ns:
+        """How long an order may rest while flat is owed."""
+        sick_ns = max(self.venue.sick_ns, self.unreachable_ns)
+        return HEALTHY_NS if sick_ns < self.hub.now_ns - 2 * HEALTHY_NS else DEAD_MAN_NS
+
+    # -- what the venue does -----------------------------------------------------------------------------------------
+
+    def submitted(self, order: NewOrder, error: str) -> None:
+        self.air.pop(order.order_id, None)
+        if not error:
+            self.landed[order.order_id] = self.hub.now_ns
+            self.message = order
+            self.judge("landed")
+
+    def in_the_air(self) -> list[NewOrder]:
+        """Sent, not decided by the venue, and not known to have ended."""
+        assert self.process is not None
+        known = self.process.executor.orders.by_id
+        over = [order_id for order_id in self.air if order_id in known and not known[order_id].is_open]
+        for order_id in over:
+            del self.air[order_id]
+        return list(self.air.values())
+
+    def _hear(self, event: rec.Event) -> None:
+        match event:
+            case rec.OrderEvent():
+                self.told.append((self.hub.now_ns, "venue", event))
+                if not event.order.open:
+                    self.landed.pop(event.order.order_id, None)
+            case rec.TradeEvent(trade=trade):
+                self.told.append((self.hub.now_ns, "venue", event))
+                self._invest(trade)
+                if trade.status == "FAILED":
+                    for qty in legs_of(trade).values():
+                        self.slack[trade.condition_id] += qty
+            case _:
+                return
+
+    def _invest(self, trade: rec.Trade) -> None:
+        if trade.status not in (rec.MATCHED, "FAILED") or (trade.trade_id, trade.status) in self._paid:
+            return
+        self._paid.add((trade.trade_id, trade.status))
+        sign = 1 if trade.status == rec.MATCHED else -1
+        for side, px, qty, owner in _sides(trade):
+            if owner == OWNER:
+                cost = notional(px, qty)
+                self.invested[trade.condition_id] += sign * (cost if side is Side.BUY else -cost)
+
+    def second(self) -> None:
+        horizon = self.hub.now_ns - 10 * NS_PER_S
+        for counted in (self.posts, self.deletes):
+            while counted and counted[0][0] < horizon:
+                counted.popleft()
+        while self.reads and self.reads[0] < horizon:
+            self.reads.popleft()
+        for order in self.venue.open_orders():
+            self.landed.setdefault(order.order_id, self.hub.now_ns)
+        for order_id in list(self.landed):
+            found = self.venue.exchange.order(order_id)
+            if found is None or not found.open:
+                del self.landed[order_id]
+        self.judge("second")
+
+
+def fingerprint(process: Process) -> tuple[Any, ...]:
+    """What changes with every change of orders, inventory, limits or state."""
+    executor = process.executor
+    orders = executor.orders
+    return (
+        executor.recovery.state,
+        executor.recovery.epoch,
+        executor.positions.cash,
+        len(executor.positions.fills),
+        len(orders.by_id),
+        len(orders.live),
+        orders.changed_ns,
+    )
+
+
+def legs_of(trade: rec.Trade) -> dict[str, Qty]:
+    """Our own legs of a trade: order id to size."""
+    legs = {leg.order_id: leg.qty for leg in trade.makers if leg.owner == OWNER}
+    if trade.taker_owner == OWNER:
+        legs[trade.taker_order_id] = trade.qty
+    return legs
+
+
+def _sides(trade: rec.Trade) -> list[tuple[Side, int, Qty, str]]:
+    sides = [(leg.side, leg.px, leg.qty, leg.owner) for leg in trade.makers]
+    return [*sides, (trade.side, trade.px, trade.qty, trade.taker_owner)]
+
+
+TERMINAL = (OrderState.CANCELED, OrderState.FILLED, OrderState.REJECTED)
