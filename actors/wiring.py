@@ -39,7 +39,7 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
         **dict.fromkeys(_READS, ("executor",)),
         **dict.fromkeys(_LIFE, ("executor", "strategy", "market", "settle", "monitor")),
         m.MarketResolved: ("executor",),
-        m.StatusReport: ("monitor",),
+        **dict.fromkeys((m.MarketRefused, m.StatusReport), ("monitor",)),
         m.Halt: ("root",),
     },
     "heartbeat": {m.Halt: ("root",), m.Fail: ("executor",), m.StatusReport: ("monitor",)},

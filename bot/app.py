@@ -52,7 +52,7 @@ from bot.settings import Settings
 from bot.state import Latch, RunDir
 from bot.status import Status
 from bot.units import NS_PER_MS, NS_PER_S, USD_ONE, Ns, Usd
-from bot.venues.binance import BinanceFeed
+from bot.venues.binance import HOUR, MINUTE, BinanceFeed
 from bot.venues.conversation import Conversation
 from bot.venues.polymarket_book import MarketFeed
 from bot.venues.polymarket_gateway import ClobApi
@@ -114,6 +114,16 @@ def run_of(settings: Settings, access: Access, clean_start: bool) -> Run:
             signature_type=signer.signature_type,
         ),
     )
+
+
+def candles_of(series: Sequence[str]) -> dict[str, list[str]]:
+    """The assets of series, and the reference's candles that their markets may settle on."""
+    candles: dict[str, list[str]] = {}
+    for one in map(parse_series, series):
+        candles.setdefault(one.asset, [])
+        if one.form != "epoch":
+            candles[one.asset].append(HOUR if one.form == "hourly" else MINUTE)
+    return candles
 
 
 class Bot:
@@ -359,12 +369,11 @@ class Bot:
         ends, keys = self.access.endpoints, self.access.credentials
         login = {"api_key": keys.api_key, "secret": keys.secret, "passphrase": keys.passphrase}
         if name == "binance":
-            assets = sorted({series.partition("-")[0] for series in self.settings.run.series})
-            candles = {series.partition("-")[0] for series in self.settings.run.series if series.endswith(("1h", "1d"))}
+            candles = candles_of(self.settings.run.series)
             return BinanceFeed(
                 ws_url=ends.binance_ws_url,
                 rest_url=ends.binance_rest_url,
-                assets=assets,
+                assets=list(candles),
                 caches=self.caches,
                 clock=self.clock,
                 utc=self.wall.utc_ns,
@@ -405,8 +414,10 @@ class Bot:
         return self._source_at(market, market.start_utc_ns), self._source_at(market, market.end_utc_ns)
 
     def _source_at(self, market: Market, utc_ns: Ns) -> float | None:
-        if market.rule is Rule.CANDLE:
-            value = self.caches.reference[market.asset].candle_open_e8.get(utc_ns // NS_PER_S)
+        if market.rule is not Rule.TWAP:
+            cache = self.caches.reference[market.asset]
+            prices = cache.candle_close_e8 if market.rule is Rule.CLOSES else cache.candle_open_e8
+            value = prices.get(utc_ns // NS_PER_S)
             return None if value is None else value / 1e8
         settlement = self.caches.settlement_of(market.asset, market.window_s).first_at_or_after(utc_ns // NS_PER_MS)
         return None if settlement is None else settlement.value_e8 / 1e8

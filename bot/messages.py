@@ -395,6 +395,14 @@ class MarketListed(Message, frozen=True, kw_only=True, tag=True):
     market: Market
 
 
+class MarketRefused(Message, frozen=True, kw_only=True, tag=True):
+    """A market of ours exists and is not traded: its metadata says something we do not model, or cannot be read."""
+
+    slug: str
+    series: str
+    reason: str
+
+
 class MarketResolved(Message, frozen=True, kw_only=True, tag=True):
     """The venue says which token pays. May come twice, or late."""
 

@@ -35,7 +35,7 @@ def show_status(run_dir: Path | None, as_json: bool) -> int:
     if as_json:
         out({**record, "run_dir": str(run.path), "alive": alive, "age_s": age_s, "latch": halted})
     else:
-        from bot.view import plain_line
+        from bot.view import explained, plain_line, untraded_lines
 
         click.echo(
             f"run {run.path}: {'running' if alive else 'not running' if not run.alive() else 'hung'}"
@@ -43,6 +43,13 @@ def show_status(run_dir: Path | None, as_json: bool) -> int:
         )
         if record:
             click.echo(plain_line(record))
+            for market in record.get("markets", {}).values():
+                mode = " ".join([market.get("quote_mode") or "", *market.get("reasons", [])])
+                click.echo(f"{market['slug']} {market.get('phase') or ''} {mode}")
+                for line in explained(market):
+                    click.echo(f"  {line}")
+            for line in untraded_lines(record):
+                click.echo(line)
     if not alive:
         return NOT_RUNNING
     return HALTED if halted or record.get("state") == "halted" else ALIVE

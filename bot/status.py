@@ -18,7 +18,7 @@ from loguru import logger
 from bot.caches import BookView
 from bot.latency import Latency
 from bot.market import Market
-from bot.messages import Fill, MarketListed, Message, Settled, StatusReport
+from bot.messages import Fill, MarketListed, MarketRefused, Message, Settled, StatusReport
 from bot.pnl import Pnl
 from bot.state import write_json
 from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, Ns, shares, usd
@@ -30,6 +30,7 @@ MODEL_KEYS = (
     *("spot", "basis", "settle_lag_s", "quote_mode", "book_bid", "book_ask", "quote"),
 )
 FILLS_KEPT = 50
+UNTRADED_KEPT = 20
 TIMELINE_KEPT = 20_000
 
 
@@ -62,6 +63,7 @@ class Status:
         self._received_before = 0
         self._state = ""
         self.markets: dict[str, Market] = {}
+        self._untraded: dict[str, dict[str, str]] = {}  # by slug: why a market of ours is not traded
         self.fills: deque[dict[str, Any]] = deque(maxlen=FILLS_KEPT)
         self.filled_buy = self.filled_sell = 0
         self.settled: list[dict[str, Any]] = []
@@ -79,7 +81,12 @@ class Status:
                 self._filled(message)
             case Settled():
                 self._settled(message)
+            case MarketRefused():
+                self._untraded[message.slug] = {"series": message.series, "reason": message.reason}
+                if len(self._untraded) > UNTRADED_KEPT:
+                    del self._untraded[next(iter(self._untraded))]
             case MarketListed(market=market):
+                self._untraded.pop(market.slug, None)
                 self.markets[market.symbol] = market
                 logger.info("market listed: {}", market.slug)
 
@@ -160,6 +167,7 @@ class Status:
             "reasons": executor.get("reasons", []),
             "uptime_s": round((now_ns - self._started_ns) / NS_PER_S, 1),
             "markets": self._markets(executor.get("markets", {}), strategy.get("markets", {})),
+            "untraded": dict(self._untraded),
             "markouts": strategy.get("markouts", {}),
             "orders": executor.get("orders", {}),
             "user_events": self._user_events(executor, feeds["user"], mailboxes),

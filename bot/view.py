@@ -97,6 +97,57 @@ def plain_line(record: Mapping[str, Any]) -> str:
     return " | ".join(parts)
 
 
+def explained(market: Mapping[str, Any]) -> list[str]:
+    """Why a market's quotes are where they are: fair value, the parts of the spread, the skew, what moved each side."""
+    quote = market.get("quote")
+    if not quote:
+        if market.get("strike_refused") is not None:
+            return [f"strike {number(market['strike_refused'], 2)} refused: it contradicts our own mean"]
+        return []
+    taught = quote["fair"] - quote["p_model"]
+    lines = [
+        f"fair {cents(quote['fair'])} = model {cents(quote['p_model'])} {_signed(taught)} from the book "
+        f"(others' microprice {cents(quote['micro'])})"
+        + (", strike is our own reconstruction" if market.get("strike_is_ours") else "")
+    ]
+    if quote["bid"] is None or quote["ask"] is None:
+        return lines
+    toxic = (quote["delta_tox_bid"], quote["delta_tox_ask"])
+    lines.append(
+        f"half-spread {_pair(quote['half_spread_bid'], quote['half_spread_ask'])} = inventory {points(quote['delta_as'])}"
+        f" + latency {points(quote['delta_lat'])} + model {points(quote['delta_mod'])}"
+        f" + toxicity {_pair(*toxic)} - rebate {points(quote['delta_reb'])}, within its limits"
+        + (", times 1.8: defensive" if quote["defensive"] else "")
+    )
+    sides = [
+        f"{side} {cents(quote[side]['px'])} (model's {cents(quote[side]['model_px'])}"
+        + "".join(f", {word.replace('_', ' ')}" for word in quote[side]["moved_by"])
+        + ")"
+        for side in ("bid", "ask")
+    ]
+    lines.append(
+        f"skew {_signed(-quote['skew'])} for net {market['position']['net']:+g}: around {cents(quote['reservation'])}; "
+        + "; ".join(sides)
+    )
+    return lines
+
+
+def untraded_lines(record: Mapping[str, Any]) -> list[str]:
+    return [f"not traded: {slug}: {row['reason']}" for slug, row in record.get("untraded", {}).items()]
+
+
+def points(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.2f}"
+
+
+def _pair(bid: float, ask: float) -> str:
+    return points(bid) if bid == ask else f"{points(bid)}/{points(ask)}"
+
+
 def _quote(market: Mapping[str, Any]) -> str:
     return "/".join(cents(market[side]["px"] if market.get(side) else None) for side in ("bid", "ask"))
 
@@ -112,6 +163,7 @@ def render(title: str, record: Mapping[str, Any], fills: list[Mapping[str, Any]]
     for market in record.get("markets", {}).values():
         if market.get("phase") not in (None, "PRE"):
             parts.append(_market(market))
+    parts += [Text(line, style="yellow") for line in untraded_lines(record)]
     parts.append(Columns([_figures(record), _feeds(record)], expand=True))
     parts.append(_fills(record, fills))
     if record.get("mode") == "sim":
@@ -137,7 +189,7 @@ def _market(market: Mapping[str, Any]) -> RenderableType:
     table.add_row("book", cents(market["book_bid"]), "", cents(market["book_ask"]), style="dim")
     held = market["position"]
     table.add_row("held", f"{held['up']:g} Up", f"net {held['net']:+g}", f"{held['down']:g} Down")
-    return Group(table, Text(_ruler(market), style="cyan"))
+    return Group(table, Text(_ruler(market), style="cyan"), *(Text(line, style="dim") for line in explained(market)))
 
 
 def _leg(quote: Mapping[str, Any] | None, style: str) -> Text:

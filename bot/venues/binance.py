@@ -6,8 +6,9 @@ The best-bid-ask stream carries no event time, so the delay is measured on the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -28,7 +29,10 @@ NONSENSE_MAX = 3  # in a row: what was known is no longer trusted
 LAG_WEIGHT = 0.1  # of a new measurement of the feed delay
 REST_TIMEOUT_S = (3.0, 5.0)
 HISTORY_S = 1000  # the most one call gives
-HOUR_MS = 3_600_000
+HOUR, MINUTE = "1h", "1m"  # candles that settle markets: by the opens of hours, by the closes of minutes
+MINUTE_MS = 60_000
+CLOSES_MS = 26 * 3_600_000  # a day on which the clock is turned has 25 hours
+CLOSES_KEPT = 2 * CLOSES_MS // MINUTE_MS
 
 
 @dataclass(slots=True)
@@ -54,8 +58,8 @@ def symbol_of(asset: str) -> str:
 class BinanceFeed(Conversation):
     """Invariant: a cache's update id only rises (also through a renewal, until a loss), and what it holds passed every test of `_quote`.
 
-    `utc` turns a monotonic receive time into the venue's wall clock; `candles` names the assets whose markets settle
-    on the hourly candle.
+    `utc` turns a monotonic receive time into the venue's wall clock; `candles` names for each asset the candles
+    (HOUR, MINUTE) that its markets may settle on.
     """
 
     name = "binance"
@@ -70,7 +74,7 @@ class BinanceFeed(Conversation):
         caches: Caches,
         clock: Callable[[], Ns],
         utc: Callable[[Ns], Ns],
-        candles: Collection[str] = (),
+        candles: Mapping[str, Collection[str]] = MappingProxyType({}),
         session: requests.Session | None = None,
     ) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class BinanceFeed(Conversation):
         self._clock = clock
         self._utc = utc
         self._caches = caches
-        self._candles = frozenset(candles)
+        self._candles = candles
         self._symbols: dict[str, Symbol] = {}
         for asset in assets:
             cache = caches.reference.setdefault(asset, ReferenceCache(symbol_of(asset)))
@@ -108,8 +112,7 @@ class BinanceFeed(Conversation):
         for symbol in self._symbols.values():
             low = symbol.name.lower()
             streams += [f"{low}@bookTicker", f"{low}@aggTrade"]
-            if symbol.asset in self._candles:
-                streams.append(f"{low}@kline_1h")
+            streams += [f"{low}@kline_{interval}" for interval in self._candles.get(symbol.asset, ())]
         return f"{host.rstrip('/')}/stream?streams={'/'.join(streams)}"
 
     def connected(self, now_ns: Ns) -> list[Message]:
@@ -231,9 +234,13 @@ class BinanceFeed(Conversation):
 
     def _candle(self, candle: dict[str, Any]) -> None:
         symbol = self._symbols.get(candle["s"])
-        open_e8 = fast_e8(candle["o"])
-        if symbol is not None and candle["i"] == "1h" and open_e8 > 0:
+        open_e8, close_e8 = fast_e8(candle["o"]), fast_e8(candle["c"])
+        if symbol is None or open_e8 <= 0 or close_e8 <= 0:
+            return
+        if candle["i"] == HOUR:
             symbol.cache.candle_open_e8[utc_ns(candle["t"]) // NS_PER_S] = open_e8
+        elif candle["i"] == MINUTE and candle["x"] is True:
+            _keep_close(symbol.cache, utc_ns(candle["t"]) // NS_PER_S, close_e8)
 
     # -- history ---------------------------------------------------------------------------------------------------
 
@@ -247,9 +254,12 @@ class BinanceFeed(Conversation):
         try:
             for symbol in self._symbols.values():
                 self._seed(symbol)
-                if symbol.asset in self._candles:
-                    for row in self._klines(symbol.name, "1h", 3):
+                candles = self._candles.get(symbol.asset, ())
+                if HOUR in candles:
+                    for row in self._klines(symbol.name, HOUR, 3):
                         symbol.cache.candle_open_e8[utc_ns(row[0]) // NS_PER_S] = fast_e8(row[1])
+                if MINUTE in candles:
+                    self._closes(symbol, self._utc(now_ns) // NS_PER_MS)
             self._prepared = True
         except (requests.RequestException, FrameError):
             self.refused += 1
@@ -265,12 +275,26 @@ class BinanceFeed(Conversation):
             symbol.history_from = begun[0][0]
             symbol.cache.seeded_s = max(known, begun[-1][0]) - begun[0][0]
 
-    def _klines(self, name: str, interval: str, limit: int) -> list[list[Any]]:
+    def _closes(self, symbol: Symbol, now_ms: int) -> None:
+        """The closes of a day's minutes: the strike of a market that began yesterday is one of them."""
+        start_ms = now_ms - CLOSES_MS
+        while start_ms < now_ms - MINUTE_MS:
+            rows = self._klines(symbol.name, MINUTE, HISTORY_S, start_ms)
+            for row in rows:
+                begun_ms = utc_ns(row[0]) // NS_PER_MS
+                if begun_ms + MINUTE_MS <= now_ms:
+                    _keep_close(symbol.cache, begun_ms // 1000, fast_e8(row[4]))
+            if len(rows) < HISTORY_S:
+                return
+            start_ms = utc_ns(rows[-1][0]) // NS_PER_MS + MINUTE_MS
+
+    def _klines(self, name: str, interval: str, limit: int, start_ms: int = 0) -> list[list[Any]]:
         session = self._session or requests.Session()
         session.trust_env = False  # reading the environment costs more than the call
         answer = session.get(
             f"{self._rest_url.rstrip('/')}/api/v3/klines",
-            params={"symbol": name, "interval": interval, "limit": str(limit)},
+            params={"symbol": name, "interval": interval, "limit": str(limit)}
+            | ({"startTime": str(start_ms)} if start_ms else {}),
             timeout=REST_TIMEOUT_S,
         )
         if answer.status_code in (418, 429):
@@ -284,3 +308,12 @@ class BinanceFeed(Conversation):
         except (ValueError, TypeError, LookupError) as error:
             raise FrameError("klines that cannot be read") from error
         return rows
+
+
+def _keep_close(cache: ReferenceCache, second: int, close_e8: E8) -> None:
+    """Oldest first, so that the oldest goes."""
+    closes = cache.candle_close_e8
+    closes.pop(second, None)
+    closes[second] = close_e8
+    if len(closes) > CLOSES_KEPT:
+        del closes[next(iter(closes))]

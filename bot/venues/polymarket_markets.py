@@ -18,10 +18,11 @@ import requests
 
 from bot.errors import FrameError
 from bot.market import Market
-from bot.messages import MarketDropped, MarketListed, MarketResolved, Message
+from bot.messages import MarketDropped, MarketListed, MarketRefused, MarketResolved, Message
 from bot.units import NS_PER_S, Ns
 from bot.venues.clob_http import USER_AGENT
 from bot.venues.polymarket_metadata import (
+    HOUR_S,
     Series,
     Unusable,
     parse_series,
@@ -80,7 +81,7 @@ class Search:
         length = self.series.length_s
         current = next((window for window in self.windows if window.start_s <= utc_s < window.end_s), None)
         if current is None:
-            if not self.last_end_s or self.last_end_s > utc_s:
+            if not self.last_end_s or self.last_end_s > utc_s or self.series.by_wall_clock:
                 return self.series.start_of(utc_s)
             return round(self.last_end_s + (utc_s - self.last_end_s) // length * length)
         if any(window.start_s > utc_s for window in self.windows):
@@ -131,11 +132,17 @@ class Plan:
         if not _knows(search, market.slug):
             search.windows.append(_window(market, Stage.ENDED))
 
-    def _say(self, text: str) -> None:
-        """Each line once: the same questions are asked again and again."""
-        if text not in self._said and len(self._said) < SAID_MAX:
-            self._said.add(text)
-            self._log(text)
+    def _say(self, text: str) -> bool:
+        """Each line once: the same questions are asked again and again. True when it was new."""
+        if text in self._said or len(self._said) >= SAID_MAX:
+            return False
+        self._said.add(text)
+        self._log(text)
+        return True
+
+    def _refuse(self, series: str, slug: str, text: str, reason: str, refused: list[Message]) -> None:
+        if self._say(text):
+            refused.append(MarketRefused(slug=slug, series=series, reason=reason))
 
     def due(self, utc_s: float, now_ns: Ns) -> Fetch | None:
         """The most urgent question whose time has come."""
@@ -182,8 +189,7 @@ class Plan:
             return []
         assert fetch.search is not None
         if fetch.ask in (Ask.SLUG, Ask.LISTING):
-            self._take_events(fetch, fetch.search, status, value, utc_s, now_ns)
-            return []
+            return self._take_events(fetch, fetch.search, status, value, utc_s, now_ns)
         assert fetch.window is not None
         if fetch.ask is Ask.BOOK_FACTS:
             return self._take_facts(fetch.window, status, value, now_ns)
@@ -214,13 +220,16 @@ class Plan:
         else:
             self._version_due_ns = now_ns + RETRY_NS
 
-    def _take_events(self, fetch: Fetch, search: Search, status: int, value: Any, utc_s: float, now_ns: Ns) -> None:
+    def _take_events(
+        self, fetch: Fetch, search: Search, status: int, value: Any, utc_s: float, now_ns: Ns
+    ) -> list[Message]:
         events = value if isinstance(value, list) else [value]
         found = False
+        refused: list[Message] = []
         for event in events if status == 200 else ():
             for record in event.get("markets") or () if isinstance(event, Mapping) else ():
                 if isinstance(record, Mapping) and search.series.owns(str(record.get("slug") or "")):
-                    found |= self._adopt(search, event, record, utc_s)
+                    found |= self._adopt(search, event, record, utc_s, refused)
         if found:
             search.tries, search.by_listing, search.due_ns = 0, False, 0
         elif fetch.ask is Ask.SLUG:
@@ -229,8 +238,16 @@ class Plan:
             search.by_listing = False
             search.due_ns = now_ns + min(RETRY_NS << min(search.tries, 8), RETRY_NS_MAX)
             search.tries += 1
+        return refused
 
-    def _adopt(self, search: Search, event: Mapping[str, Any], record: Mapping[str, Any], utc_s: float) -> bool:
+    def _adopt(
+        self,
+        search: Search,
+        event: Mapping[str, Any],
+        record: Mapping[str, Any],
+        utc_s: float,
+        refused: list[Message],
+    ) -> bool:
         """True when a window that was missing is known now."""
         slug = str(record.get("slug"))
         if _knows(search, slug) or record.get("closed") is True:
@@ -239,16 +256,17 @@ class Plan:
             market = read_market(search.series, event, record, self.clob_version)
             window = _window(market, Stage.FOUND)
         except FrameError as error:
-            self._say(f"{slug}: {error}")
+            self._refuse(search.series.name, slug, f"{slug}: {error}", str(error), refused)
             return False
         except Unusable as error:
-            self._say(f"{slug} is left out: {error}")
+            self._refuse(search.series.name, slug, f"{slug} is left out: {error}", str(error), refused)
             start_s = search.missing(utc_s)
             if start_s is None or slug != search.series.slug(start_s):
                 return False
-            window = Window(slug, start_s, start_s + search.series.length_s, Stage.SKIPPED)
+            window = Window(slug, start_s, search.series.end_of(start_s), Stage.SKIPPED)
         # Stale events stay open for months, and later windows can wait.
-        if not (window.end_s > utc_s and window.start_s < utc_s + search.series.length_s + 1):
+        turn_s = HOUR_S if search.series.by_wall_clock else 0  # a day on which the clock is turned may be longer
+        if not (window.end_s > utc_s and window.start_s < utc_s + search.series.length_s + turn_s + 1):
             return False
         search.windows.append(window)
         search.windows.sort(key=lambda known: known.start_s)
@@ -262,10 +280,11 @@ class Plan:
                 raise FrameError(f"no facts of the order book (status {status})")
             window.market = with_clob_facts(window.market, value)
         except FrameError as error:
-            self._say(f"{window.slug}: {error}")
             window.due_ns = now_ns + min(RETRY_NS << min(window.tries, 8), RETRY_NS_MAX)
             window.tries += 1
-            return []
+            refused: list[Message] = []
+            self._refuse(window.market.series, window.slug, f"{window.slug}: {error}", str(error), refused)
+            return refused
         window.stage, window.tries = Stage.LISTED, 0
         return [MarketListed(market=window.market)]
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,8 @@ _FULL_NAMES = {
 _SERIES = re.compile(r"([a-z0-9]+)-updown-([1-9][0-9]*)(m|h|d)")
 _UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
 _TWAP_SOURCE = re.compile(r"twap-(\d+)s")
+_CANDLE = re.compile(r"\b1[ -](hour|minute) candle")
+HOUR_S = 3600
 
 
 class Unusable(BotError):
@@ -51,27 +53,38 @@ class Series:
     length_s: int
     form: str  # "epoch": slugs carry the start second; "hourly", "daily": slugs carry Eastern wall time
 
+    @property
+    def by_wall_clock(self) -> bool:
+        """Windows keep to the clock of New York, whose offset to UTC changes twice a year."""
+        return self.length_s > HOUR_S
+
     def start_of(self, utc_s: float) -> int:
         """Start of the window that holds this second, on the venue's own grid."""
         second = math.floor(utc_s)
-        if self.length_s <= 3600:
+        if not self.by_wall_clock:
             return second - second % self.length_s
-        # Longer windows keep to the clock of New York, whose offset to UTC changes twice a year.
         local = datetime.fromtimestamp(second, _eastern())
-        hours = 12 if self.form == "daily" else local.hour - local.hour % (self.length_s // 3600)
-        start = local.replace(hour=hours, minute=0, second=0, microsecond=0)
+        hours = 12 if self.form == "daily" else local.hour - local.hour % (self.length_s // HOUR_S)
+        start = local.replace(hour=hours, minute=0, second=0, microsecond=0, fold=0)
         if start > local:
             start -= timedelta(days=1)
         return int(start.timestamp())
 
+    def end_of(self, start_s: int) -> int:
+        """End of the window that starts then: where the clock is turned, an hour sooner or later."""
+        if not self.by_wall_clock:
+            return start_s + self.length_s
+        local = datetime.fromtimestamp(start_s, _eastern()).replace(fold=0) + timedelta(seconds=self.length_s)
+        return int(local.timestamp())
+
     def slug(self, start_s: int) -> str:
-        """The venue's address of the window that starts then."""
+        """The venue's address of the window that starts then. The two hours around the turn to winter share one."""
         if self.form == "epoch":
             return f"{self.name}-{start_s}"
         full = _FULL_NAMES[self.asset]
         if self.form == "daily":
             # A daily market is named after the day it ends on.
-            end = datetime.fromtimestamp(start_s + self.length_s, _eastern())
+            end = datetime.fromtimestamp(self.end_of(start_s), _eastern())
             return f"{full}-up-or-down-on-{end:%B}-{end.day}-{end.year}".lower()
         start = datetime.fromtimestamp(start_s, _eastern())
         hour = start.hour % 12 or 12
@@ -83,7 +96,8 @@ class Series:
             return slug.startswith(f"{self.name}-")
         prefix = f"{_FULL_NAMES[self.asset]}-up-or-down-"
         daily = slug.startswith(f"{prefix}on-")
-        return daily if self.form == "daily" else slug.startswith(prefix) and slug.endswith("-et") and not daily
+        # One of two that would share a slug has something behind it.
+        return daily if self.form == "daily" else slug.startswith(prefix) and "-et" in slug and not daily
 
 
 def _eastern() -> ZoneInfo:
@@ -128,23 +142,40 @@ def listed_in_text(value: object) -> list[Any]:
     return value
 
 
-def rule_of(series: Series, market: Mapping[str, Any]) -> tuple[Rule, int]:
-    """What settles it, with the averaging window in seconds. Raises Unusable for a rule we do not model."""
+def rule_of(series: Series, event: Mapping[str, Any], market: Mapping[str, Any]) -> tuple[Rule, int]:
+    """What settles it, with the averaging window in seconds. Never guessed from the duration. Raises Unusable for a
+    rule or source we do not model, and for metadata that contradicts itself."""
     config = market.get("cryptoMarketConfig")
-    source = str(market.get("resolutionSource") or "").lower()
-    if isinstance(config, Mapping) and config.get("twapEnabled") is True:
-        window_s = config.get("twapLookbackSeconds")
-        if isinstance(window_s, int) and window_s > 0:
-            return Rule.TWAP, window_s
-        raise Unusable(f"a mean over {window_s!r} seconds")
-    in_source = _TWAP_SOURCE.search(source)
-    if in_source is not None and int(in_source.group(1)) > 0:
-        return Rule.TWAP, int(in_source.group(1))
+    config = config if isinstance(config, Mapping) else {}
+    source = str(market.get("resolutionSource") or event.get("resolutionSource") or "").lower()
+    if str(config.get("asset") or series.asset).lower() != series.asset:
+        raise Unusable(f"it settles on {config['asset']!r}")
     if "binance" in source:
-        if series.form == "daily":
-            raise Unusable("daily markets compare closes of one-minute candles, which is not modelled")
-        return Rule.CANDLE, 0
-    raise Unusable(f"unknown settlement rule (source {source[:80]!r})")
+        return _candle_rule(series, event, market, source), 0
+    named = _TWAP_SOURCE.search(source)
+    window_s: object = int(named.group(1)) if named is not None else None
+    if config.get("twapEnabled") is True:
+        said, window_s = window_s, config.get("twapLookbackSeconds")
+        if said not in (None, window_s):
+            raise Unusable(f"a mean over {window_s!r} seconds by its settings and {said} by its source")
+    if window_s is None or (source and f"chain.link/streams/{series.asset}-usd" not in source):
+        raise Unusable(f"unknown settlement rule (source {source[:80]!r})")
+    if not isinstance(window_s, int) or window_s <= 0:
+        raise Unusable(f"a mean over {window_s!r} seconds")
+    return Rule.TWAP, window_s
+
+
+def _candle_rule(series: Series, event: Mapping[str, Any], market: Mapping[str, Any], source: str) -> Rule:
+    """Which candles of Binance: only the rules' text says it."""
+    if f"{series.asset}_usdt" not in source:
+        raise Unusable(f"it settles on another pair ({source[:80]!r})")
+    text = str(market.get("description") or event.get("description") or "").lower()
+    candles = set(_CANDLE.findall(text))
+    if candles == {"hour"} and series.length_s == HOUR_S:
+        return Rule.CANDLE
+    if candles == {"minute"} and "12:00 in the et timezone" in text and series.form == "daily":
+        return Rule.CLOSES
+    raise Unusable(f"its rules name {' and '.join(sorted(candles)) or 'no'} candles of Binance that we do not model")
 
 
 def read_market(series: Series, event: Mapping[str, Any], market: Mapping[str, Any], clob_version: int) -> Market:
@@ -153,14 +184,17 @@ def read_market(series: Series, event: Mapping[str, Any], market: Mapping[str, A
     slug = text_of(market, "slug")
     start_ns = utc_ns_of(market.get("eventStartTime") or event.get("startTime"))
     end_ns = utc_ns_of(market.get("endDate") or event.get("endDate"))
-    if abs(end_ns - start_ns - series.length_s * NS_PER_S) > NS_PER_S:
+    start_s, end_s = start_ns // NS_PER_S, end_ns // NS_PER_S
+    if min(abs(end_s - start_s - series.length_s), abs(end_s - series.end_of(start_s))) > 1:
         raise Unusable(f"its window lasts {(end_ns - start_ns) / NS_PER_S:.0f} s")
     named = str(market.get("version") or "v1").lower()
     if named not in ("v1", "v2"):
         raise Unusable(f"unknown version {named!r}")
     version = 3 if named == "v2" else (1 if clob_version == 1 else 2)
     up_token, down_token = _tokens(market, "positionIds" if version == 3 else "clobTokenIds")
-    rule, window_s = rule_of(series, market)
+    rule, window_s = rule_of(series, event, market)
+    if rule is Rule.CLOSES and (series.start_of(start_s), series.end_of(start_s)) != (start_s, end_s):
+        raise Unusable("it compares the closes of two noons, and its window is not between them")
     fees = market.get("feeSchedule")
     fees = fees if isinstance(fees, Mapping) else {}
     try:
@@ -180,9 +214,13 @@ def read_market(series: Series, event: Mapping[str, Any], market: Mapping[str, A
             tick=_tick(market.get("orderPriceMinTickSize")),
             min_qty=parse_qty(market.get("orderMinSize", 5)),
             fee_rate=float(fees.get("rate", 0.0)),
+            fee_exponent=float(fees.get("exponent", 1.0)),
             rebate_rate=float(fees.get("rebateRate", 0.0)),
+            reward_usd_day=_daily_rewards(market, start_ns),
+            reward_min_qty=parse_qty(market.get("rewardsMinSize") or 0),
+            reward_spread=round(float(market.get("rewardsMaxSpread") or 0) * 100),  # told in cents
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise FrameError(f"metadata of {slug}: {error}") from None
 
 
@@ -196,6 +234,16 @@ def _tokens(market: Mapping[str, Any], name: str) -> tuple[str, str]:
     if outcomes == ["down", "up"]:
         return tokens[1], tokens[0]
     raise Unusable(f"its outcomes are {outcomes}")
+
+
+def _daily_rewards(market: Mapping[str, Any], start_ns: Ns) -> float:
+    """USD a day for resting orders by the programmes that cover the window's start; sizes and spreads alone pay nothing."""
+    day = datetime.fromtimestamp(start_ns / NS_PER_S, UTC).date().isoformat()
+    return sum(
+        float(row.get("rewardsDailyRate") or 0)
+        for row in market.get("clobRewards") or ()
+        if str(row.get("startDate") or day)[:10] <= day <= str(row.get("endDate") or day)[:10]
+    )
 
 
 def _tick(value: Any) -> int:
@@ -224,6 +272,7 @@ def with_clob_facts(market: Market, facts: Mapping[str, Any]) -> Market:
             min_qty=parse_qty(facts["mos"]) if "mos" in facts else market.min_qty,
             neg_risk=facts.get("nr") is True or market.neg_risk,
             fee_rate=float(fees.get("r", market.fee_rate)),
+            fee_exponent=float(fees.get("e", market.fee_exponent)),
             taker_delay_ms=TAKER_DELAY_MS if facts.get("itode") is True else round(1000 * float(facts.get("sd") or 0)),
         )
     except (TypeError, ValueError) as error:

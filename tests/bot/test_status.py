@@ -13,11 +13,11 @@ from rich.console import Console
 from bot.caches import BookView
 from bot.latency import NAMES, Latency
 from bot.market import Market, Rule
-from bot.messages import Fill, MarketListed, Settled, Side, StatusReport
+from bot.messages import Fill, MarketListed, MarketRefused, Settled, Side, StatusReport
 from bot.pnl import Pnl
-from bot.status import Status, queue_ahead
+from bot.status import UNTRADED_KEPT, Status, queue_ahead
 from bot.units import NS_PER_S
-from bot.view import PlainView, plain_line, render, summary_lines
+from bot.view import PlainView, explained, plain_line, render, summary_lines, untraded_lines
 
 CONTRACT = {
     "mode", "state", "reasons", "uptime_s", "series", "markets", "orders", "user_events", "intents", "mailboxes", "feeds",
@@ -154,6 +154,46 @@ def test_every_view_draws_an_empty_and_a_full_record(status: Status) -> None:
             0,
         )
         status.publish(NS_PER_S, 0)
+
+
+QUOTE: dict[str, Any] = {
+    "p_model": 0.51, "micro": 0.535, "beta": 0.08, "fair": 0.52, "sigma_p": 0.03, "variance": 0.009, "delta_as": 0.0093,
+    "delta_lat": 0.0058, "delta_mod": 0.002, "delta_tox_bid": 0.0, "delta_tox_ask": 0.004, "delta_reb": 0.0017,
+    "defensive": True, "half_spread_bid": 0.0277, "half_spread_ask": 0.0349, "imbalance": 0.2, "skew": -0.012,
+    "reservation": 0.532,
+    "bid": {"model_px": 0.5, "px": 0.49, "size": 10, "route": "buy_yes", "moved_by": ["improve", "held", "defensive"]},
+    "ask": {"model_px": 0.57, "px": None, "size": None, "route": "none", "moved_by": ["shock"]},
+}  # fmt: skip
+
+
+def test_each_quote_is_explained_by_its_parts(status: Status) -> None:
+    status.observe(MarketListed(market=MARKET), 0)
+    status.observe(report("strategy", markets={"0xm": {"phase": "LIVE", "quote": QUOTE}}), 0)
+    status.observe(report("executor", markets={"0xm": {"position": {"up": 0, "down": 20, "net": -20}}}), 0)
+    status.publish(0, 0)
+    assert explained(status.record["markets"]["0xm"]) == [
+        "fair 52.0¢ = model 51.0¢ +1.00 from the book (others' microprice 53.5¢)",
+        "half-spread 2.77/3.49 = inventory 0.93 + latency 0.58 + model 0.20 + toxicity 0.00/0.40 - rebate 0.17, "
+        "within its limits, times 1.8: defensive",
+        "skew +1.20 for net -20: around 53.2¢; bid 49.0¢ (model's 50.0¢, improve, held, defensive); ask – (model's 57.0¢, shock)",
+    ]
+    assert explained({"strike_refused": 60_600.0}) == ["strike 60,600.00 refused: it contradicts our own mean"]
+    assert explained({}) == []
+    assert len(explained({"quote": {**QUOTE, "bid": None, "ask": None}})) == 1
+
+
+def test_a_market_that_is_not_traded_says_why_until_it_is(status: Status) -> None:
+    refused = MarketRefused(slug=MARKET.slug, series=MARKET.series, reason="unknown settlement rule")
+    status.observe(refused, 0)
+    status.publish(0, 0)
+    assert status.record["untraded"] == {MARKET.slug: {"series": "btc-updown-1m", "reason": "unknown settlement rule"}}
+    assert untraded_lines(status.record) == [f"not traded: {MARKET.slug}: unknown settlement rule"]
+    status.observe(MarketListed(market=MARKET), 0)
+    for n in range(UNTRADED_KEPT + 3):
+        status.observe(MarketRefused(slug=f"s{n}", series="s", reason="x"), 0)
+    status.publish(0, 0)
+    assert next(iter(status.record["untraded"])) == "s3"
+    assert len(status.record["untraded"]) == UNTRADED_KEPT
 
 
 def test_the_summary_names_what_a_person_asks_first(status: Status) -> None:

@@ -11,7 +11,7 @@ import requests
 from bot.caches import Caches, ReferenceCache
 from bot.messages import FeedStatus, Nudge
 from bot.units import NS_PER_S, Ns
-from bot.venues.binance import GAP_NS_MAX, ROTATE_NS, SILENT_SYMBOL_NS_MAX, BinanceFeed
+from bot.venues.binance import CLOSES_KEPT, GAP_NS_MAX, HOUR, MINUTE, ROTATE_NS, SILENT_SYMBOL_NS_MAX, BinanceFeed
 
 START_S = 1_795_338_000
 UTC_AT_ZERO = START_S * NS_PER_S
@@ -40,7 +40,9 @@ class Rest(requests.Session):
 class Bench:
     """A feed on a clock that stands where it is put."""
 
-    def __init__(self, assets: tuple[str, ...] = ("btc",), candles: tuple[str, ...] = (), rest: Any = None) -> None:
+    def __init__(
+        self, assets: tuple[str, ...] = ("btc",), candles: dict[str, list[str]] | None = None, rest: Any = None
+    ) -> None:
         self.caches = Caches()
         self.now_ns: Ns = 0
         self.feed = BinanceFeed(
@@ -50,7 +52,7 @@ class Bench:
             caches=self.caches,
             clock=lambda: self.now_ns,
             utc=lambda now_ns: UTC_AT_ZERO + now_ns,
-            candles=candles,
+            candles=candles or {},
             session=rest,
         )
 
@@ -81,8 +83,10 @@ def klines(first_s: int, closes: list[str]) -> list[list[Any]]:
 
 
 def test_one_combined_connection_for_all_assets_and_the_hosts_take_turns() -> None:
-    feed = Bench(("btc", "eth"), candles=("eth",)).feed
-    streams = "btcusdt@bookTicker/btcusdt@aggTrade/ethusdt@bookTicker/ethusdt@aggTrade/ethusdt@kline_1h"
+    feed = Bench(("btc", "eth"), candles={"eth": [HOUR, MINUTE]}).feed
+    streams = (
+        "btcusdt@bookTicker/btcusdt@aggTrade/ethusdt@bookTicker/ethusdt@aggTrade/ethusdt@kline_1h/ethusdt@kline_1m"
+    )
     assert [feed.url() for _ in range(3)] == [
         f"wss://{host}/stream?streams={streams}" for host in ("main", "spare", "main")
     ]
@@ -229,10 +233,60 @@ def test_frames_that_cannot_be_read_are_counted() -> None:
 
 
 def test_the_open_of_an_hourly_candle_is_kept_by_its_start() -> None:
-    bench = Bench(candles=("btc",))
+    bench = Bench(candles={"btc": [HOUR]})
     candle = {"t": START_S * 1000, "s": "BTCUSDT", "i": "1h", "o": "60000.00", "c": "60010.00", "x": False}
     bench.send({"stream": "btcusdt@kline_1h", "data": {"e": "kline", "s": "BTCUSDT", "k": candle}})
     assert bench.btc.candle_open_e8 == {START_S: 6_000_000_000_000}
+
+
+def test_the_close_of_a_minutes_candle_is_kept_once_it_is_final() -> None:
+    bench = Bench(candles={"btc": [MINUTE]})
+    for close, over in (("60010.00", False), ("60020.00", True)):
+        candle = {"t": START_S * 1000, "s": "BTCUSDT", "i": "1m", "o": "60000.00", "c": close, "x": over}
+        assert bench.btc.candle_close_e8 == {}
+        bench.send({"stream": "btcusdt@kline_1m", "data": {"e": "kline", "s": "BTCUSDT", "k": candle}})
+    assert bench.btc.candle_close_e8 == {START_S: 6_002_000_000_000}
+    assert bench.btc.candle_open_e8 == {}
+
+
+class Minutes(requests.Session):
+    """A candle for each minute that was asked for, up to the one under way; its close is its start's number."""
+
+    def __init__(self, now_s: int) -> None:
+        super().__init__()
+        self.now_s = now_s
+        self.asked: list[str] = []
+
+    def get(self, url: str, **options: Any) -> Any:  # type: ignore[override]
+        asked = options["params"]
+        if asked["interval"] == "1s":
+            return Answer(klines(self.now_s - 3, ["1", "1", "1"]))
+        self.asked.append(asked["startTime"])
+        first = -(-int(asked["startTime"]) // 60_000) * 60
+        rows = [klines(second, [str(second)])[0] for second in range(first, self.now_s + 1, 60)]
+        return Answer(rows[: int(asked["limit"])])
+
+
+def test_a_market_that_began_yesterday_finds_the_close_it_is_held_against() -> None:
+    """Twenty-six hours of minutes take two calls; the minute under way has no close yet."""
+    rest = Minutes(START_S + 30)
+    bench = Bench(candles={"btc": [MINUTE]}, rest=rest)
+    bench.now_ns = 30 * NS_PER_S
+    bench.feed.bootstrap()
+    closes = bench.btc.candle_close_e8
+    assert len(rest.asked) == 2
+    assert closes[START_S - 25 * 3600] == (START_S - 25 * 3600) * 10**8
+    assert closes[START_S - 60] == (START_S - 60) * 10**8
+    assert START_S not in closes
+
+
+def test_closes_of_days_past_are_forgotten() -> None:
+    bench = Bench(candles={"btc": [MINUTE]})
+    for n in range(CLOSES_KEPT + 5):
+        candle = {"t": (START_S + 60 * n) * 1000, "s": "BTCUSDT", "i": "1m", "o": "1", "c": "1", "x": True}
+        bench.send({"e": "kline", "s": "BTCUSDT", "k": candle})
+    assert len(bench.btc.candle_close_e8) == CLOSES_KEPT
+    assert START_S not in bench.btc.candle_close_e8
 
 
 def test_bootstrap_seeds_each_second_with_the_close_before_it_and_leaves_the_unfinished_one() -> None:
@@ -242,7 +296,7 @@ def test_bootstrap_seeds_each_second_with_the_close_before_it_and_leaves_the_unf
             "1h": Answer(klines(START_S - 3600, ["5"])),
         }
     )
-    bench = Bench(candles=("btc",), rest=rest)
+    bench = Bench(candles={"btc": [HOUR]}, rest=rest)
     bench.feed.bootstrap()
     assert [bench.btc.seconds.at(START_S - n) for n in (3, 2, 1)] == [100_0000_0000, 101_0000_0000, 102_0000_0000]
     assert bench.btc.seeded_s == 2 and bench.btc.candle_open_e8 == {START_S - 3600: 1_0000_0000}

@@ -10,7 +10,7 @@ import pytest
 
 from bot.errors import FrameError, SettingsError
 from bot.market import Market, Rule
-from bot.messages import MarketDropped, MarketListed, MarketResolved, Message
+from bot.messages import MarketDropped, MarketListed, MarketRefused, MarketResolved, Message
 from bot.units import NS_PER_S
 from bot.venues.polymarket_markets import Markets
 from bot.venues.polymarket_metadata import Unusable, parse_series, read_market, with_clob_facts
@@ -113,7 +113,8 @@ class Follower:
         for step in range(int(seconds * 4) + 1):
             second = begin + step / 4
             ns = int(second * NS_PER_S)
-            self.told += [(second, message) for message in self.markets.poll(ns, ns)]
+            polled = self.markets.poll(ns, ns)
+            self.told += [(second, message) for message in polled if not isinstance(message, MarketRefused)]
         return [word(message) for _, message in self.told[before:]]
 
 
@@ -209,6 +210,26 @@ def test_an_unknown_rule_is_left_out_with_a_reason_and_the_next_window_is_still_
     assert len(follower.said) == 1
 
 
+def test_why_a_market_is_not_traded_is_told_once() -> None:
+    venue = Venue(T0, T0 + 300)
+    venue.records[T0] = record(T0, cryptoMarketConfig=None, resolutionSource="https://example.org/oracle")
+    venue.facts[T0 + 300] = facts(T0 + 300, ao=False)
+    markets = Markets(venue, "http://gamma", "http://clob", ["btc-updown-5m"])
+    told = [message for step in range(20) for message in markets.poll((T0 + 10 + step) * NS_PER_S, step * NS_PER_S)]
+    assert told == [
+        MarketRefused(
+            slug=f"btc-updown-5m-{T0}",
+            series="btc-updown-5m",
+            reason="unknown settlement rule (source 'https://example.org/oracle')",
+        ),
+        MarketRefused(
+            slug=f"btc-updown-5m-{T0 + 300}",
+            series="btc-updown-5m",
+            reason="the order book does not accept orders yet",
+        ),
+    ]
+
+
 def test_a_book_that_is_not_ready_delays_the_listing() -> None:
     venue = Venue(T0, T0 + 300)
     venue.facts[T0] = facts(T0, ao=False)
@@ -271,35 +292,97 @@ def test_ids_follow_the_version_never_their_presence() -> None:
     assert read(record(T0, outcomes='["Down", "Up"]')).up_token == f"{T0}2"
 
 
+BINANCE = {"cryptoMarketConfig": None, "resolutionSource": "https://www.binance.com/en/trade/BTC_USDT"}
+HOUR_RULES = (
+    "Up if the close is at or above the open of the BTC/USDT 1 hour candle that begins at the time in the title."
+)
+NOON_RULES = (
+    "Up if the close of the Binance 1 minute candle of Nov 3 '26 12:00 in the ET timezone (noon) is below that of the "
+    "Nov 4 '26 12:00 ET candle."
+)
+NOON = T0 - 7 * 3600  # of 3 November in New York
+
+
 @pytest.mark.parametrize(
-    ("fields", "rule"),
+    ("fields", "window_s"),
     [
-        ({"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 10}}, (Rule.TWAP, 10)),
-        ({"cryptoMarketConfig": None}, (Rule.TWAP, 60)),
-        (
-            {"cryptoMarketConfig": None, "resolutionSource": "https://www.binance.com/en/trade/BTC_USDT"},
-            (Rule.CANDLE, 0),
-        ),
+        ({"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 10}, "resolutionSource": None}, 10),
+        ({"cryptoMarketConfig": {"asset": "BTC", "twapEnabled": True, "twapLookbackSeconds": 60}}, 60),
+        ({"cryptoMarketConfig": None}, 60),
     ],
 )
-def test_known_settlement_rules(fields: dict[str, Any], rule: tuple[Rule, int]) -> None:
+def test_a_trailing_mean_is_read_from_settings_or_source(fields: dict[str, Any], window_s: int) -> None:
     market = read(record(T0, **fields))
-    assert (market.rule, market.window_s) == rule
+    assert (market.rule, market.window_s) == (Rule.TWAP, window_s)
+
+
+def test_an_hourly_market_compares_the_two_ends_of_its_candle() -> None:
+    market = read(record(T0, 3600, **BINANCE, description=HOUR_RULES), series="btc-updown-1h")
+    assert (market.rule, market.window_s) == (Rule.CANDLE, 0)
+    assert (
+        read_market(parse_series("btc-updown-1h"), {"description": HOUR_RULES}, record(T0, 3600, **BINANCE), 2)
+        == market
+    )
+
+
+def test_a_daily_market_compares_the_closes_of_two_noons() -> None:
+    market = read(record(NOON, 86_400, **BINANCE, description=NOON_RULES), series="btc-updown-1d")
+    assert (market.rule, market.duration_s) == (Rule.CLOSES, 86_400)
+    with pytest.raises(Unusable, match="two noons"):
+        read(record(NOON - 3600, 86_400, **BINANCE, description=NOON_RULES), series="btc-updown-1d")
+
+
+@pytest.mark.parametrize("length", [23, 25])
+def test_on_the_days_the_clock_is_turned_a_daily_market_is_an_hour_shorter_or_longer(length: int) -> None:
+    start = {23: 1_772_902_800, 25: 1_793_462_400}[length]  # noons of 7 March and 31 October 2026
+    fields = BINANCE | {"description": NOON_RULES}
+    market = read(record(start, length * 3600, **fields), series="btc-updown-1d")
+    assert market.duration_s == length * 3600
+    with pytest.raises(Unusable, match="two noons"):
+        read(record(start, 86_400, **fields), series="btc-updown-1d")
+
+
+def test_fees_and_paid_rewards_are_the_markets_own() -> None:
+    fees = {"exponent": 2, "rate": 0.25, "takerOnly": True, "rebateRate": 0.1}
+    rewards = {"rewardsMinSize": 50, "rewardsMaxSpread": 4.5}
+    market = read(record(T0, feeSchedule=fees, **rewards))
+    assert (market.fee_rate, market.fee_exponent, market.rebate_rate) == (0.25, 2.0, 0.1)
+    assert (market.reward_usd_day, market.reward_min_qty, market.reward_spread) == (0.0, 50_000_000, 450)
+    paid = [
+        {"rewardsDailyRate": 100, "startDate": "2026-11-01", "endDate": "2500-12-31"},
+        {"rewardsDailyRate": 40.5, "startDate": "2026-11-04"},
+        {"rewardsDailyRate": 7, "startDate": "2026-11-05", "endDate": "2026-12-01"},
+        {"rewardsDailyRate": 9, "startDate": "2026-10-01", "endDate": "2026-11-03"},
+    ]
+    assert read(record(T0, clobRewards=paid)).reward_usd_day == 140.5
+    assert with_clob_facts(read(record(T0)), facts(T0, fd={"r": 0.06, "e": 1.5, "to": True})).fee_exponent == 1.5
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "why"),
     [
-        {"cryptoMarketConfig": None, "resolutionSource": None},
-        {"cryptoMarketConfig": None, "resolutionSource": "https://data.chain.link/streams/btc-usd"},
-        {"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 0}},
-        {"version": "v9"},
-        {"outcomes": '["Yes", "No"]'},
-        {"endDate": iso(T0 + 900)},
+        ({"cryptoMarketConfig": None, "resolutionSource": None}, "unknown settlement rule"),
+        ({"cryptoMarketConfig": None, "resolutionSource": "https://data.chain.link/streams/btc-usd"}, "unknown"),
+        (
+            {"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 0}, "resolutionSource": None},
+            "0 seconds",
+        ),
+        ({"cryptoMarketConfig": {"twapEnabled": True, "twapLookbackSeconds": 30}}, "30 seconds by its settings and 60"),
+        ({"resolutionSource": "https://pyth.network/btc-usd-twap-60s"}, "unknown settlement rule"),
+        ({"resolutionSource": "https://data.chain.link/streams/eth-usd-twap-60s-streams"}, "unknown settlement rule"),
+        ({"cryptoMarketConfig": {"asset": "eth", "twapEnabled": True, "twapLookbackSeconds": 60}}, "settles on 'eth'"),
+        (BINANCE, "no candles"),
+        (BINANCE | {"resolutionSource": "https://www.binance.com/en/trade/ETH_USDT"}, "another pair"),
+        (BINANCE | {"description": HOUR_RULES}, "hour candles"),
+        (BINANCE | {"description": NOON_RULES}, "minute candles"),
+        (BINANCE | {"description": HOUR_RULES + NOON_RULES}, "hour and minute candles"),
+        ({"version": "v9"}, "version"),
+        ({"outcomes": '["Yes", "No"]'}, "outcomes"),
+        ({"endDate": iso(T0 + 900)}, "lasts 900 s"),
     ],
 )
-def test_what_we_do_not_model_is_unusable(fields: dict[str, Any]) -> None:
-    with pytest.raises(Unusable):
+def test_what_we_do_not_model_is_unusable(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(Unusable, match=why):
         read(record(T0, **fields))
 
 
@@ -352,6 +435,86 @@ def test_slugs_of_every_form(series: str, now: int, start: int, slug: str) -> No
     assert made.start_of(now + 0.5) == start
     assert made.slug(start) == slug
     assert made.owns(slug)
+
+
+FALL_BACK = 1_793_509_200  # 2026-11-01 05:00 UTC: 1 am in New York, and an hour later it is 1 am again
+SPRING = 1_772_949_600  # 2026-03-08 06:00 UTC: 1 am, and an hour later it is 3 am
+
+
+def test_the_hour_that_comes_twice_has_one_slug_and_two_starts() -> None:
+    hourly = parse_series("btc-updown-1h")
+    assert [hourly.start_of(FALL_BACK + n * 3600 + 5) for n in (0, 1, 2)] == [FALL_BACK + n * 3600 for n in (0, 1, 2)]
+    assert [hourly.slug(FALL_BACK + n * 3600) for n in (-1, 0, 1, 2)] == [
+        f"bitcoin-up-or-down-november-1-2026-{hour}-et" for hour in ("12am", "1am", "1am", "2am")
+    ]
+    assert [hourly.slug(SPRING + n * 3600) for n in (0, 1)] == [
+        f"bitcoin-up-or-down-march-8-2026-{hour}-et" for hour in ("1am", "3am")
+    ]
+    assert hourly.owns("bitcoin-up-or-down-november-1-2026-1am-et-2")
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "start", "end"),
+    [
+        ("btc-updown-1d", FALL_BACK, FALL_BACK - 13 * 3600, FALL_BACK + 12 * 3600),
+        ("btc-updown-1d", SPRING, SPRING - 13 * 3600, SPRING + 10 * 3600),
+        ("btc-updown-4h", FALL_BACK + 3600, FALL_BACK - 3600, FALL_BACK + 4 * 3600),
+        ("btc-updown-4h", SPRING + 3600, SPRING - 3600, SPRING + 2 * 3600),
+        ("btc-updown-4h", FALL_BACK + 5 * 3600, FALL_BACK + 4 * 3600, FALL_BACK + 8 * 3600),
+    ],
+)
+def test_long_windows_keep_to_the_clock_of_new_york(name: str, now: int, start: int, end: int) -> None:
+    series = parse_series(name)
+    assert series.start_of(now) == start
+    assert series.end_of(start) == end
+    assert series.start_of(end) == end
+
+
+def test_the_second_one_oclock_is_found_by_its_time_where_the_slug_is_that_of_the_first() -> None:
+    """The venue tells the two apart by something behind the slug."""
+
+    class TwoHours(Venue):
+        def _event(self, start: int) -> dict[str, Any]:
+            behind = "" if start == FALL_BACK else "-2"
+            slug = f"bitcoin-up-or-down-november-1-2026-1am-et{behind}"
+            rules = BINANCE | {"description": HOUR_RULES}
+            return {"slug": slug, "markets": [record(start, 3600, slug=slug, **rules)]}
+
+        def get(self, url: str, params: Mapping[str, str] | None = None) -> tuple[int, Any]:
+            if "/events/slug/" in url:
+                self.asked.append(url)
+                return 200, self._event(FALL_BACK)
+            return super().get(url, params)
+
+    venue = TwoHours(FALL_BACK, FALL_BACK + 3600)
+    markets = Markets(venue, "http://gamma", "http://clob", ["btc-updown-1h"])
+    listed = [
+        message.market.start_utc_ns // NS_PER_S - FALL_BACK
+        for step in range(8)
+        for message in markets.poll((FALL_BACK + 10 + step) * NS_PER_S, step * NS_PER_S)
+        if isinstance(message, MarketListed)
+    ]
+    assert listed == [0, 3600]
+
+
+def test_the_day_after_a_turn_of_the_clock_is_found_at_once() -> None:
+    class Daily(Venue):
+        def _event(self, start: int) -> dict[str, Any]:
+            slug = parse_series("btc-updown-1d").slug(start)
+            length = parse_series("btc-updown-1d").end_of(start) - start
+            return {"slug": slug, "markets": [record(start, length, slug=slug, **BINANCE, description=NOON_RULES)]}
+
+        def get(self, url: str, params: Mapping[str, str] | None = None) -> tuple[int, Any]:
+            if "/events/slug/" in url:
+                known = {parse_series("btc-updown-1d").slug(start): start for start in self.windows}
+                start = known.get(url.rpartition("/")[2])
+                return (404, None) if start is None else (200, self._event(start))
+            return super().get(url, params)
+
+    saturday, sunday = FALL_BACK - 13 * 3600, FALL_BACK + 12 * 3600
+    markets = Markets(Daily(saturday, sunday), "http://gamma", "http://clob", ["btc-updown-1d"])
+    told = markets.poll((saturday + 60) * NS_PER_S, NS_PER_S)
+    assert [one.market.start_utc_ns // NS_PER_S for one in told if isinstance(one, MarketListed)] == [saturday, sunday]
 
 
 def test_a_series_does_not_own_its_neighbours() -> None:
