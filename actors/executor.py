@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from actors.core import CoreActor
-from bot.messages import ExecType, ExecutionReport, GateChange, Message, Source, StatusReport, TimerTick
-from bot.units import NS_PER_MS, Ns
+from actors.supervision import LEASE_NS_MAX
+from bot.messages import ExecType, ExecutionReport, Fail, GateChange, Message, Source, StatusReport, TimerTick
+from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 REPORT_EVERY_NS: Ns = 250 * NS_PER_MS
 
@@ -31,7 +32,8 @@ class Samples(Protocol):
 class ExecutorActor(CoreActor):
     """Invariant: nothing the core emitted takes effect before the journal has it, nor leaves before the gate knows.
 
-    The lease is renewed only by messages handled well, so an executor that stands still loses it.
+    The lease is renewed only by messages handled well, so an executor that stands still loses it. One that comes back
+    from that (a stopped process, a suspended machine) fails first: others may have emptied the venue meanwhile.
     """
 
     core: ReportingCore
@@ -56,6 +58,9 @@ class ExecutorActor(CoreActor):
             self.handle(self._first)
 
     def handle(self, message: Message) -> None:
+        lease_ns = self.gate.executor_lease_ns
+        if lease_ns and (still_ns := self.clock() - lease_ns) > LEASE_NS_MAX:
+            super().handle(Fail(reason=f"the executor stood still for {still_ns / NS_PER_S:.1f} s"))
         super().handle(message)
         done_ns = self.clock()
         self.gate.executor_lease_ns = done_ns

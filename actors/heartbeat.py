@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from actors.base import Actor
+from actors.supervision import LEASE_NS_MAX
 from bot.messages import Fail, Halt, Message, Resume, StatusReport, TimerTick
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 BEAT_EVERY_NS = 3 * NS_PER_S
 RETRY_EVERY_NS = NS_PER_S
-LEASE_NS_MAX = 2 * NS_PER_S
 ACK_NS_MAX = 7 * NS_PER_S  # older: orders are cancelled by us, before the venue does it at 10 s
 REPORT_EVERY_NS = NS_PER_S // 2
 

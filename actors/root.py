@@ -14,6 +14,7 @@ from loguru import logger
 from actors.base import ROOT, Actor
 from actors.router import Health
 from actors.supervision import (
+    LEASE_NS_MAX,
     ChildSpec,
     Facts,
     Supervisor,
@@ -33,6 +34,7 @@ SHUTDOWN = "shutdown"
 
 class GatePort(Protocol):
     root_lease_ns: Ns
+    executor_lease_ns: Ns
 
     def shut(self, by: str, reason: str) -> int: ...
 
@@ -58,7 +60,8 @@ class PanicPort(Protocol):
 class Patience:
     """How long the root waits for what."""
 
-    look_every_ns: Ns = NS_PER_S // 10
+    look_every_ns: Ns = NS_PER_S // 25  # a mass cancel without answer for 200 ms must be seen within 250 ms
+    lease_every_ns: Ns = NS_PER_S // 4  # to the guardian
     ready_ns: Ns = 5 * NS_PER_S  # a child's setup
     restart_delay_ns: Ns = NS_PER_S
     fatal_ns: Ns = 5 * NS_PER_S  # for flat, after a failure that ends the run
@@ -83,11 +86,13 @@ class Child:
 
 
 class RootActor(Actor):
-    """Invariant: while a child is not up, the gate is shut in the root's name, and no later than the panic request.
+    """Invariant: while a child is not up, or its own lease was lost and flat is not verified since, the gate is shut in
+    the root's name, and no later than the panic request.
 
-    It wakes itself by its mailbox's alarm, so that it needs no timer to watch the timer. `end(failed, reason)` and
-    `latch(reason, by)` are called on its thread; `latched()` gives the reason while the halt latch is set;
-    `unanswered(now_ns)` says that a mass cancel of the executor's waits for its answer too long.
+    It wakes itself by its mailbox's alarm, so that it needs no timer to watch the timer. `end(failed, reason)`,
+    `latch(reason, by)` and `renew()`, which gives the guardian its lease, are called on its thread; `latched()` gives the
+    reason while the halt latch is set; `unanswered(now_ns)` says that a mass cancel of the executor's waits for its
+    answer too long.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class RootActor(Actor):
         latch: Callable[[str, str], object],
         latched: Callable[[], str | None],
         unanswered: Callable[[Ns], bool] = lambda now_ns: False,
+        renew: Callable[[], object] = lambda: None,
         patience: Patience = Patience(),
         supervisor: Supervisor | None = None,
         **base: Any,
@@ -112,6 +118,8 @@ class RootActor(Actor):
         self._latch = latch
         self._latched = latched
         self._unanswered = unanswered
+        self._renew = renew
+        self._renew_due_ns: Ns = 0
         self._sent_again = False
         self._patience = patience
         self._supervisor = supervisor or Supervisor()
@@ -169,7 +177,10 @@ class RootActor(Actor):
         if now_ns - self._watched_ns > self._patience.late_ns:
             # The whole process stood still (a stopped or starved machine): so did the children, which is no hang.
             self._trust_from_ns = now_ns + self._patience.late_ns
+        if now_ns - self._watched_ns > LEASE_NS_MAX:
+            self._suspend(f"the root stood still for {(now_ns - self._watched_ns) / NS_PER_S:.1f} s")
         self._watched_ns = now_ns
+        self._give_lease(now_ns)
         self._look_at_latch()
         for child in self._children.values():
             if child.state is ChildState.STARTING:
@@ -184,6 +195,12 @@ class RootActor(Actor):
             self._recover(now_ns)
         if not self._ended:
             self.mailbox.set_alarm(now_ns + self._patience.look_every_ns, TimerTick(name=ROOT, now_ns=now_ns, utc_ns=0))
+
+    def _give_lease(self, now_ns: Ns) -> None:
+        """Only while the executor holds its own: whatever the reason, orders that nobody minds must go."""
+        if now_ns >= self._renew_due_ns and now_ns - self._gate.executor_lease_ns < LEASE_NS_MAX:
+            self._renew()
+            self._renew_due_ns = now_ns + self._patience.lease_every_ns
 
     # -- children ------------------------------------------------------------------------------------------------------
 
@@ -235,10 +252,7 @@ class RootActor(Actor):
     def _child_failed(self, child: Child, error: str) -> None:
         name = child.spec.name
         reason = f"{name}: {error}"
-        epoch = self._shut_and_panic(ROOT, reason)  # first of all
-        self._shut = True
-        if name != EXECUTOR:
-            self.directory.tell(EXECUTOR, Fail(reason=reason, epoch=epoch))
+        self._suspend(reason, told=name != EXECUTOR)  # first of all
         now_ns = self.clock()
         logger.error("{} failed: {}", name, error)
         child.state = ChildState.DOWN
@@ -259,6 +273,13 @@ class RootActor(Actor):
         elif verdict is Verdict.LATCH and not self._end_reason:
             child.state = ChildState.GIVEN_UP
             self._latch(f"{name} failed too often, the last time because: {error}", ROOT)
+
+    def _suspend(self, reason: str, told: bool = True) -> None:
+        """Nothing is placed until flat is verified and every child is up."""
+        epoch = self._shut_and_panic(ROOT, reason)
+        self._shut = True
+        if told:
+            self.directory.tell(EXECUTOR, Fail(reason=reason, epoch=epoch))
 
     def _recover(self, now_ns: Ns) -> None:
         """Back only when nothing rests: then the restart, then the gate."""

@@ -34,6 +34,8 @@ from bot.messages import (
 )
 from bot.units import NS_PER_S, Ns
 
+LEASE_NS_MAX: Ns = 2 * NS_PER_S  # older, the lease of executor or root is lost
+
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:

@@ -43,6 +43,7 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
         m.Halt: ("root",),
     },
     "heartbeat": {m.Halt: ("root",), m.Fail: ("executor",), m.StatusReport: ("monitor",)},
+    "guardian": {m.Fail: ("executor",), m.StatusReport: ("monitor",)},
     "binance": {m.Nudge: ("strategy",), m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
     "market": {
         m.Nudge: ("strategy",),
@@ -74,6 +75,7 @@ PERIODS_NS: dict[str, Ns] = {
     "cancels": NS_PER_S,
     "reads": 250 * NS_PER_MS,
     "heartbeat": 250 * NS_PER_MS,
+    "guardian": 250 * NS_PER_MS,
     "journal": NS_PER_S,
     "monitor": 250 * NS_PER_MS,
     **dict.fromkeys(FEEDS, 250 * NS_PER_MS),
@@ -87,6 +89,7 @@ def children(starts: Mapping[str, Callable[[], pykka.ActorRef[Any]]]) -> list[Ch
         "monitor": {},
         **{name: {"hang_ns": GATEWAY_HANG_NS, "holds_requests": True} for name in ("cancels", "orders", "reads")},
         "heartbeat": {"hang_ns": GATEWAY_HANG_NS},
+        "guardian": {},
         "executor": {"fatal": True},
         **{name: {} for name in ("strategy", "timer", *FEEDS)},
     }

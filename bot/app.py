@@ -17,6 +17,7 @@ from loguru import logger
 from actors.executor import ExecutorActor
 from actors.feed import FeedActor
 from actors.gateway import CancelsDesk, Desk, GatewayActor, OrdersDesk, ReadsDesk
+from actors.guardian import GuardianActor
 from actors.heartbeat import HeartbeatActor
 from actors.journal import JournalActor
 from actors.monitor import MonitorActor
@@ -39,6 +40,7 @@ from bot.execution.snapshot import snapshot
 from bot.execution.timers import Timers
 from bot.faults import FaultWatch
 from bot.flat import FlatReport
+from bot.guarding import GuardianProcess
 from bot.history.journal import Journal
 from bot.history.records import Run, Wallet
 from bot.latency import NAMES, Latency
@@ -67,6 +69,8 @@ HISTORY_MARGIN_S = 3600  # trades settle late
 ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for the root to speak
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
 FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
+PATIENCE_S = 900.0  # of the guardian with a venue that does not answer; its own switch has fired long before
+EMBEDDED_PATIENCE_S = 30.0  # a venue of ours that is gone has taken its orders along
 HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
 
 
@@ -181,6 +185,14 @@ class Bot:
         )
         self.desk = OperatorDesk(gate=self.gate, panic=self.panic, latch=latch, record=lambda: self.status.record)
         self.control = ControlServer(run_dir.socket, self.desk)
+        self.guardian = GuardianProcess(
+            access,
+            log=run_dir.path / "guardian.log",
+            lock=state_dir / "lock",
+            patience_s=EMBEDDED_PATIENCE_S if access.venue_url else PATIENCE_S,
+            clock=self.clock,
+            utc_ns=self.wall.utc_ns,
+        )
         self.faults = FaultWatch(access.venue_url, self.directory.tell) if access.venue_url else None
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -199,6 +211,7 @@ class Bot:
             latch=self.latch.set,
             latched=self.latch.reason,
             unanswered=self.executor.recovery.cancel_unanswered,
+            renew=self.guardian.renew,
             directory=self.directory,
             router=Router(self.directory, ROUTES["root"]),
             clock=self.clock,
@@ -222,6 +235,8 @@ class Bot:
             self.gate.shut("main", reason)
             report = None
         report = self._flat(report, by_s, hurry)
+        if report is not None and report.verified:
+            self.guardian.bye()  # otherwise it goes on when this process is gone
         self.control.stop()
         self._last_words()
         return Ending(
@@ -286,6 +301,7 @@ class Bot:
                 "monitor": lambda: self._actor(MonitorActor, "monitor", status=self.status),
                 **{name: partial(self._gateway, name) for name in ("cancels", "orders", "reads")},
                 "heartbeat": self._heartbeat,
+                "guardian": lambda: self._actor(GuardianActor, "guardian", port=self.guardian, gate=self.gate),
                 "executor": self._executor,
                 "strategy": self._strategy,
                 "timer": self._timer,

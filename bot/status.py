@@ -178,6 +178,7 @@ class Status:
                 for name, report in feeds.items()
             },
             "heartbeat": self._reports.get("heartbeat", {"age_ms": None, "misses": 0}),
+            "guardian": self._reports.get("guardian", {"state": "starting", "pid": None}),
             "budget": executor.get("budget", {}),
             "latency_us": {name: latency.summary() for name, latency in self._latency.items()},
             "pnl_usd": self._pnl.record(),

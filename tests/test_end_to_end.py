@@ -113,18 +113,54 @@ def test_a_signal_ends_it_flat_with_a_summary_that_agrees_with_the_venue(
     assert not (maker.run_dir / "control.sock").exists()
 
 
-def test_after_a_kill_the_venue_empties_itself_and_the_next_start_comes_up_clean(
-    venue: VenueThread, makers: Callable[..., Maker]
+def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_start_comes_up_clean(
+    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
 ) -> None:
-    first = makers(venue)
+    quick = tmp_path / "bot.toml"
+    quick.write_text("[recovery]\ncooldown_s = 1\ncooldown_s_max = 1\n")
+    first = makers(venue, "--config", str(quick))
+    first.quoting()
+    first.process.send_signal(signal.SIGSTOP)
+    until(lambda: not first.resting(), 10, "the guardian notices")
+    first.process.send_signal(signal.SIGCONT)
+    until(
+        lambda: first.status()["state"] in ("failing", "cooldown"),
+        5,
+        "it does not go on as if nothing had been",
+        first.status,
+    )
     first.quoting()
     first.process.kill()
     first.process.wait()
-    until(lambda: not first.resting(), 20, "the dead-man switch fires")
-    second = makers(venue)
+    until(lambda: not first.resting(), 10, "the guardian sees that the bot is gone")
+    second = makers(venue, "--config", str(quick))
     second.quoting(40)
     code, summary = second.end()
     assert code == 0 and summary["violations"] == []
+    assert not (second.run_dir / "guardian.log").read_text(), "nothing to be done at an ordered end"
+    log = (first.run_dir / "guardian.log").read_text()
+    assert "no lease for" in log and "the bot is gone" in log and "another bot is in charge" in log
+    assert not Path(f"/proc/{first.status()['guardian']['pid']}").exists()
+
+
+def test_two_bots_with_one_key_both_end_flat_and_latched(venue: VenueThread, tmp_path: Path) -> None:
+    """On two state directories, as on two machines: neither sees the other's lock."""
+    homes = tmp_path / "a", tmp_path / "b"
+    first = Maker(venue, homes[0])
+    try:
+        first.quoting()
+        second = Maker(venue, homes[1])
+        try:
+            for maker in (first, second):
+                until(lambda maker=maker: maker.status().get("state") == "halted", 30, "halted", maker.status)
+            assert first.resting() == []
+            assert [maker.end()[0] for maker in (first, second)] == [75, 75]
+        finally:
+            second.process.kill()
+    finally:
+        first.process.kill()
+    assert "another host beats with this key" in (homes[0] / "run-0" / "bot.log").read_text()
+    assert "was never ours" in (homes[1] / "run-0" / "bot.log").read_text()
 
 
 def test_an_operator_halts_cancels_and_resumes_from_outside(venue: VenueThread, makers: Callable[..., Maker]) -> None:

@@ -82,8 +82,6 @@ class Executor(Reads):
         self._salt_base = salt_base
         self._salt = 0
         self._pruned_ns: Ns = 0
-        self.over: dict[str, Ns] = {}  # markets that are over, and since when
-        self.forgotten: set[str] = set()  # those of them whose orders without a fill were dropped
         self._intents = {"handled": 0, "refused": 0}
         self._told_cash: Usd = -1
 
@@ -438,7 +436,6 @@ class Executor(Reads):
         up_qty, down_qty = self.positions.quantities(desk.market)
         if desk.dropped and not busy and (desk.settled or not (up_qty or down_qty)):
             del self.desks[symbol]
-            self.over[symbol] = self.now
 
     def _tick_size(self, message: TickSizeChange) -> None:
         desk = self.desks.get(message.symbol)
@@ -496,18 +493,6 @@ class Executor(Reads):
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def _forget(self) -> None:
-        """What no late event can ask for any more, so that weeks of markets leave nothing behind."""
-        timers = self.timers
-        over = {symbol for symbol, since_ns in self.over.items() if self.now - since_ns > timers.keep_over_ns}
-        self.orders.forget(self.now, over - self.forgotten)
-        self.forgotten |= over
-        self.positions.prune(self.now, 2 * timers.keep_ns)
-        for symbol in [symbol for symbol, since_ns in self.over.items() if self.now - since_ns > 2 * timers.keep_ns]:
-            self.positions.forget(symbol)
-            self.forgotten.discard(symbol)
-            del self.over[symbol]
-
     def _tick(self, tick: TimerTick) -> None:
         self.tick_ns, self.tick_utc_ns = tick.now_ns, tick.utc_ns
         self.risk.roll(self.utc_ns() // DAY_NS)
@@ -524,4 +509,5 @@ class Executor(Reads):
             watch.ghosts(self)
         if self.now - self._pruned_ns >= 60 * NS_PER_S:
             self._pruned_ns = self.now
-            self._forget()
+            self.orders.forget(self.now)
+            self.positions.prune(self.now, 2 * self.timers.keep_ns)

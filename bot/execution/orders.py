@@ -21,7 +21,7 @@ Cumulative figures never touch inventory, only trades do. Ended orders stay find
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -277,17 +277,13 @@ class Orders:
         """May a read asked then be believed about this order?"""
         return asked_ns >= order.changed_ns + self._timers.snap_ns
 
-    def forget(self, now_ns: Ns, over: Collection[str] = ()) -> list[str]:
-        """Drop records that are older than late events may come, and those never filled of markets that are `over`, of
-        which a day of quoting leaves hundreds of thousands; returns their ids. The dict is in order of age."""
+    def forget(self, now_ns: Ns) -> list[str]:
+        """Drop records that are older than late events may come; returns their ids. The dict is in order of age."""
         old = []
         for order_id, order in self.by_id.items():
-            aged = now_ns - order.created_ns > self._timers.keep_ns
-            if not aged and not over:
+            if now_ns - order.created_ns <= self._timers.keep_ns:
                 break
-            if order_id not in self.live and (
-                aged or (order.symbol in over and not (order.cum_qty or order.venue_cum))
-            ):
+            if order_id not in self.live:
                 old.append(order_id)
         for order_id in old:
             del self.by_id[order_id]

@@ -64,7 +64,7 @@ class Reads(Facts):
     def _listed(self, row: OpenOrder, asked_ns: Ns) -> None:
         order = self.orders.by_id.get(row.order_id)
         if order is None:
-            if self.recovery.quoted:  # before that, it is what an earlier run left, and the mass cancel is for it
+            if not self.recovery.leftovers:  # those are what the mass cancel is for
                 self.adopt(row, f"order {row.order_id} is open and was never ours")
         elif self.orders.valid(order, asked_ns):
             if not order.is_open:

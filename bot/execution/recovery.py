@@ -76,7 +76,9 @@ class Recovery:
         self.flat = False
         self.clearing_ns: Ns = 0  # since when flat is owed and not confirmed, 0: it is not owed
         self.user_up = False
-        self.quoted = False  # has this run ever quoted?
+        self.leftovers = (
+            not clean_start
+        )  # an order that we do not know may be an earlier run's, of which we have no record
         self.watermark_utc_s = 0  # up to here we know every trade
         self._utc_s = 0
         self._after_flat = BotState.COOLDOWN
@@ -133,7 +135,7 @@ class Recovery:
         """A new run with the old one's state: epoch, watermark and how often it failed lately stay."""
         self.state, self._after_flat = BotState.STARTING, BotState.COOLDOWN
         self.reasons = []
-        self.flat = self.user_up = self.quoted = self._clean = False
+        self.flat = self.user_up = self.leftovers = self._clean = False
         self.clearing_ns = self._empty_ns = 0
         for ask in (self._cancel, self._read, self._trades, self._balance):
             ask.reset(now_ns)
@@ -240,7 +242,7 @@ class Recovery:
         self.state = BotState.QUOTING
         self.reasons = []
         self.flat = False
-        self.quoted = True
+        self.leftovers = False
         self._read.again(now_ns + self._timers.read_every_ns)
         return [GateChange(epoch=self.epoch, shut=False, reason="reconciled")]
 

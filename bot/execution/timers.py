@@ -42,7 +42,6 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     history_ns: Ns = 24 * 3600 * NS_PER_S  # so far back the first read of trades goes: the life of any market of ours
     balance_every_ns: Ns = 60 * NS_PER_S
     keep_ns: Ns = 24 * 3600 * NS_PER_S  # ended orders stay findable for late events
-    keep_over_ns: Ns = 3600 * NS_PER_S  # ... but so long only if they were never filled and their market is over
 
 
 def backoff(first_ns: Ns, most_ns: Ns, tries: int) -> Ns:

@@ -12,6 +12,7 @@ from bot.errors import JournalError
 from bot.messages import (
     ExecType,
     ExecutionReport,
+    Fail,
     GateChange,
     MassCancel,
     Message,
@@ -22,6 +23,7 @@ from bot.messages import (
     StatusReport,
     TimerTick,
 )
+from bot.units import NS_PER_S
 
 
 class World:
@@ -33,8 +35,10 @@ class World:
         self.now_ns = 100
         self.executor_lease_ns = 0
         self.journal_full = False
+        self.handled: list[Message] = []
 
     def handle(self, message: Message, now_ns: int) -> list[Message]:
+        self.handled.append(message)
         self.now_ns += 10
         return self.emits
 
@@ -127,3 +131,18 @@ def test_status_goes_out_four_times_a_second_and_past_the_journal() -> None:
     sent = [entry[1] for entry in world.log if entry[0] == "sent" and entry[1]]
     assert [message.component for (message,) in sent] == ["executor", "executor"]
     assert all(entry[2] == [] for entry in world.log if entry[0] == "journal")
+
+
+def test_an_executor_that_comes_back_from_a_standstill_fails_before_it_does_anything_else() -> None:
+    world = World([])
+    executor = actor(world)
+    tick = TimerTick(name="executor", now_ns=0, utc_ns=0)
+    executor.handle(tick)
+    world.now_ns += 19 * NS_PER_S // 10
+    executor.handle(tick)
+    assert world.handled == [tick, tick]
+    world.now_ns += 21 * NS_PER_S // 10
+    executor.handle(tick)
+    executor.handle(tick)
+    assert world.handled[2:] == [Fail(reason="the executor stood still for 2.1 s"), tick, tick]
+    assert [entry[0] for entry in world.log].count("journal") == 5

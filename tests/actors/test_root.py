@@ -51,6 +51,8 @@ class Stage:
         self.now_ns = 1_000 * NS_PER_S
         self.epoch = 0
         self.root_lease_ns = 0
+        self.executor_lease_ns = 0
+        self.leases: list[int] = []
         self.landed_ids: list[str] = []
         self.tickets = 0
         self.flat: bool | None = None  # what panic answers: not yet, not verified, verified
@@ -128,6 +130,7 @@ class Stage:
             "latch": self.latch,
             "latched": lambda: self.read_latch(),
             "unanswered": lambda now_ns: self.unanswered_now,
+            "renew": lambda: self.leases.append(self.now_ns),
             "patience": self.patience,
             "directory": self.directory,
             "router": Router(self.directory, {}),
@@ -424,17 +427,58 @@ def test_a_thread_a_child_owns_that_gives_no_sign_is_a_failure() -> None:
     rig.close()
 
 
-def test_when_the_whole_process_stood_still_nobody_is_called_hung() -> None:
+def test_when_the_whole_process_stood_still_all_is_cancelled_but_nobody_is_called_hung() -> None:
     rig = Rig().up()
     rig.directory.tell("strategy", WAIT)
     assert rig.child("strategy").entered.wait(FOREVER_S)
     rig.now_ns += 30 * NS_PER_S
     rig.root.handle(TICK)
-    assert rig.log == []
+    assert rig.log == [("shut", "root"), "panic"]
+    assert rig.told("executor") == [Fail(reason="the root stood still for 30.0 s", epoch=1)]
     rig.child("strategy").release.set()
     assert rig.told("strategy") == [WAIT]
     rig.after(2.0)
+    assert ("open", "root") not in rig.log, "not before flat is verified"
+    rig.flat = True
+    rig.after(0.2)
+    assert rig.log[-1] == ("open", "root")
+    assert len(rig.born["strategy"]) == 1
+    rig.close()
+
+
+def test_a_moment_late_is_no_lost_lease() -> None:
+    rig = Rig().up()
+    rig.now_ns += 19 * NS_PER_S // 10
+    rig.root.handle(TICK)
     assert rig.log == []
+    rig.close()
+
+
+def test_the_guardian_gets_its_lease_four_times_a_second_and_only_while_the_executor_holds_one() -> None:
+    rig = Rig().up()
+    rig.after(1.0)
+    assert rig.leases == [], "the executor has none yet"
+    for _ in range(40):
+        rig.executor_lease_ns = rig.now_ns
+        rig.after(0.1)
+    assert 13 <= len(rig.leases) <= 17
+    last_ns = rig.executor_lease_ns
+    rig.after(4.0)
+    assert rig.leases[-1] - last_ns < 2 * NS_PER_S
+    rig.close()
+
+
+def test_a_root_that_stood_still_gives_no_lease_for_an_executor_that_still_does() -> None:
+    rig = Rig().up()
+    rig.executor_lease_ns = rig.now_ns
+    rig.after(0.5)
+    rig.leases.clear()
+    rig.now_ns += 3 * NS_PER_S
+    rig.root.handle(TICK)
+    assert rig.leases == []
+    rig.executor_lease_ns = rig.now_ns
+    rig.root.handle(TICK)
+    assert rig.leases == [rig.now_ns]
     rig.close()
 
 
@@ -444,7 +488,7 @@ def test_a_real_hang_is_still_seen_after_a_standstill() -> None:
     assert rig.child("strategy").entered.wait(FOREVER_S)
     rig.now_ns += 30 * NS_PER_S
     rig.after(1.5)
-    assert rig.log[:2] == [("shut", "root"), "panic"]
+    assert rig.child("strategy").health.failed.startswith("hangs in a handler")
     rig.close()
 
 

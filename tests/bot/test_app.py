@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,7 +103,12 @@ class EndOfBot(Bot):
         self.panic: Any = panic
         self.control: Any = threading.Event()
         self.control.stop = lambda: None
+        self.dismissed = False
+        self.guardian: Any = SimpleNamespace(bye=self._dismissed)
         self.ended, self.end_reason, self._failed = threading.Event(), "", False
+
+    def _dismissed(self) -> None:
+        self.dismissed = True
 
     def _last_words(self) -> None: ...
 
@@ -111,7 +117,7 @@ def test_an_old_word_of_panic_is_no_proof_when_the_root_does_not_answer(monkeypa
     monkeypatch.setattr(app, "ROOT_SILENT_NS", 0)
     bot = EndOfBot(HeldPanic())
     ending = bot.stop("signal", deadline_s=5.0, hurry=lambda: False)
-    assert ending.flat_verified and ending.internal_failure
+    assert ending.flat_verified and ending.internal_failure and bot.dismissed
     assert bot.panic.asked and "main" in bot.gate.shut_by()
 
 
@@ -119,3 +125,4 @@ def test_a_second_signal_waits_for_the_cancel_only() -> None:
     bot = EndOfBot(HeldPanic(verifies=False))
     ending = bot.stop("signal", deadline_s=60.0, hurry=lambda: True)
     assert not ending.flat_verified and bot.panic.canceled and "main" in bot.gate.shut_by()
+    assert not bot.dismissed, "the guardian goes on"

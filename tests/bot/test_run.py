@@ -130,11 +130,6 @@ def test_a_root_that_stopped_beating_is_given_up(tmp_path: Path) -> None:
     assert given_up == [reason] == ["the root actor stopped beating"]
 
 
-def test_a_venue_of_our_own_that_ended_ends_the_run(tmp_path: Path) -> None:
-    words = (a_maker(), run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path))
-    assert run._watch(*words, lambda: "the embedded venue ended with 1") == "the embedded venue ended with 1"
-
-
 def test_the_embedded_venue_is_told_the_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[list[str]] = []
 

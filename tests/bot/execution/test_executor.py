@@ -18,7 +18,6 @@ from bot.messages import (
     FoundStatus,
     GateChange,
     Halt,
-    MarketDropped,
     MarketListed,
     MarketResolved,
     MassCancel,
@@ -175,8 +174,8 @@ def test_status_names_its_keys() -> None:
 # -- starting --------------------------------------------------------------------------------------------------------
 
 
-def test_orders_of_an_earlier_run_are_cancelled_before_it_quotes() -> None:
-    bench = Bench(start=False)
+def a_bench_with_an_order_at_the_venue(*, clean_start: bool) -> Bench:
+    bench = Bench(start=False, clean_start=clean_start)
     left = NewOrder(
         cl_ord_id="old", order_id="0xold", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=100, order_qty=5 * QTY_ONE,
         maker_amount=1, taker_amount=1, salt=1, timestamp_ms=1, version=2, neg_risk=False, tick=100, epoch=0,
@@ -184,11 +183,25 @@ def test_orders_of_an_earlier_run_are_cancelled_before_it_quotes() -> None:
     )  # fmt: skip
     bench.resting["0xold"] = left
     bench.tell(FeedStatus(feed="user", connected=True))
+    return bench
+
+
+def test_orders_of_an_earlier_run_without_record_are_cancelled_before_it_quotes() -> None:
+    bench = a_bench_with_an_order_at_the_venue(clean_start=False)
     bench.run(0.2)
     assert bench.state is BotState.FAILING and not bench.resting
     bench.run(8)
     assert bench.state is BotState.QUOTING
     assert of(Halt, bench.sent) == []
+
+
+def test_an_order_found_although_no_run_of_ours_can_have_left_it_is_anothers_and_halts() -> None:
+    bench = a_bench_with_an_order_at_the_venue(clean_start=True)
+    bench.run(0.2)
+    assert bench.state is BotState.HALTED
+    assert of(Halt, bench.sent)[0].reason == "order 0xold is open and was never ours"
+    bench.run(8)
+    assert bench.state is BotState.HALTED and not bench.resting
 
 
 def test_trades_of_an_earlier_run_are_history_and_no_contradiction() -> None:
@@ -646,21 +659,3 @@ def test_three_reverted_fills_in_an_hour_halt() -> None:
             bench.run(15)
             assert bench.state is BotState.QUOTING
     assert bench.state is BotState.HALTED
-
-
-def test_weeks_of_markets_leave_nothing_behind() -> None:
-    bench = Bench()
-    bench.intent(4800, 5200)
-    bench.intent()
-    filled = bench.order()
-    bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
-    bench.tell(MarketDropped(symbol=SYMBOL))
-    bench.run(1)
-    executor, timers = bench.executor, bench.executor.timers
-    assert executor.desks == {} and filled.order_id in executor.orders.by_id
-    bench.tick(timers.keep_over_ns // NS_PER_MS)
-    bench.tick(60_000)
-    assert executor.orders.by_id == {} and SYMBOL in executor.positions.holdings
-    bench.tick(2 * timers.keep_ns // NS_PER_MS)
-    bench.tick(60_000)
-    assert executor.positions.holdings == {} and executor.over == {} and executor.forgotten == set()

@@ -500,20 +500,6 @@ def test_records_are_kept_for_a_day_and_as_long_as_they_are_live() -> None:
     assert set(orders.by_id) == {"young"}
 
 
-def test_of_a_market_that_is_over_only_orders_with_a_fill_are_kept_for_a_day() -> None:
-    orders, order = an_order(OrderState.WORKING, created_ns=0)
-    filled = msgspec.structs.replace(order, order_id="filled", state=OrderState.WORKING)
-    other = msgspec.structs.replace(order, order_id="other", symbol="elsewhere", state=OrderState.WORKING)
-    open_one = msgspec.structs.replace(order, order_id="open", state=OrderState.WORKING)
-    for each in (filled, other, open_one):
-        orders.add(each)
-    orders.apply(Event.TRADE, filled, T, qty=LOT)
-    for each in (order, filled, other):
-        orders.apply(Event.CANCELLATION, each, T, cum=0)
-    assert orders.forget(2 * NS_PER_MS, {order.symbol}) == ["o"]
-    assert set(orders.by_id) == {"filled", "other", "open"}
-
-
 def test_one_id_has_one_record() -> None:
     orders, order = an_order(OrderState.WORKING)
     with pytest.raises(AssertionError):
