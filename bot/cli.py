@@ -222,6 +222,22 @@ def cancel_all(**options: Any) -> None:
 
 
 @bot.command()
+@click.argument("run_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--until", type=click.IntRange(1), metavar="SEQ", help="Stop after this record.")
+@click.option("--show", is_flag=True, help="Print the records, and the state after the last of them.")
+@JSON
+def replay(run_dir: Path, until: int | None, show: bool, as_json: bool) -> None:
+    """Lead a run's journal through a fresh executor. Exit 0: every emitted byte matches. Exit 1: one does not, or the
+    journal is damaged.
+
+    The journal is the wallet's: the runs before this one are in it too, as long as it is kept.
+    """
+    from bot.operate import replay as order
+
+    raise SystemExit(order(run_dir, until, show, as_json))
+
+
+@bot.command()
 @click.option("--rule", type=click.Choice(["twap", "candle"]), required=True, help="What settles the market.")
 @click.option("--spot", type=float, required=True, help="In source units, or a Binance mid when --basis is given.")
 @click.option("--strike", type=float, required=True, help="Price to beat, in source units.")

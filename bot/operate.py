@@ -18,6 +18,7 @@ from bot.state import Latch, RunDir, find_run, held, read_json, running_bots, wa
 ALIVE, HALTED, NOT_RUNNING = 0, 3, 4
 DONE, REFUSED, NO_BOT, NOT_FLAT = 0, 1, 4, 5
 STATUS_STALE_S = 5.0
+PROGRESS_S = 2.0
 
 
 def out(value: Any) -> None:
@@ -161,6 +162,48 @@ def bot_meant(config: Path | None, run_dir: Path | None, venue: str | None) -> R
     settings = load(config)[0]
     wallet = wallet_dir(settings.venue.chain_id, settings.wallet.funder or settings.wallet.address)
     return next((run for run in running_bots() if run.state_dir() == wallet), None)
+
+
+def replay(run_dir: Path, until: int | None, show: bool, as_json: bool) -> int:
+    """0 every emitted byte matches, 1 one does not. Raises JournalError for damage."""
+    from bot.history.journal import read, segments
+    from bot.history.replay import Rerun
+    from bot.history.shown import Lines
+    from bot.restart import build_id, executor_of
+
+    paths = segments(run_dir / "journal")
+    if not paths:
+        raise SettingsError(f"{run_dir}: holds no journal; name the directory of a run")
+    rerun, difference, lines = Rerun(executor_of), None, Lines()
+    began_s = told_s = time.monotonic()
+    for item in read(paths):
+        difference = rerun.take(item)
+        if show and not as_json:
+            click.echo(lines.of(item))
+        if difference is not None or rerun.seq == until:
+            break
+        if rerun.records % 1000 == 0 and time.monotonic() - told_s > PROGRESS_S:
+            told_s = time.monotonic()
+            click.echo(f"record {rerun.seq:,}", err=True)
+    if until is not None and difference is None and rerun.seq != until:
+        raise SettingsError(f"record {until} is not in the journal, which holds {rerun.first_seq} to {rerun.seq}")
+    seconds = time.monotonic() - began_s
+    figures = {name: getattr(rerun, name) for name in ("records", "first_seq", "seq", "runs", "segments")}
+    figures |= {"seconds": round(seconds, 3), "per_s": round(rerun.records / seconds)}
+    state = {"state": rerun.executor.status_report().body} if show else {}
+    if as_json:
+        found = None if difference is None else {"seq": difference.seq, "text": difference.text}
+        out({"matches": difference is None, "difference": found, **figures, **state})
+    else:
+        click.echo(orjson.dumps(state, option=orjson.OPT_INDENT_2) if show else "", nl=show)
+        click.echo("{records:,} records of {runs} run(s) in {seconds:.1f} s, {per_s:,} a second".format(**figures))
+    if difference is not None:
+        other = "" if rerun.run.build == build_id() else ", which another build of this program wrote"
+        click.echo(f"bot: record {difference.seq} is not repeated{other}: {difference.text}", err=True)
+        return 1
+    if not as_json:
+        click.echo("every emitted byte matches")
+    return 0
 
 
 def show_fair(inputs: dict[str, Any], as_json: bool) -> None:

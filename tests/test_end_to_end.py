@@ -141,6 +141,8 @@ def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_
     log = (first.run_dir / "guardian.log").read_text()
     assert "no lease for" in log and "the bot is gone" in log and "another bot is in charge" in log
     assert not Path(f"/proc/{first.status()['guardian']['pid']}").exists()
+    code, out, err = second.answer("replay", str(second.run_dir))
+    assert (code, err) == (0, "") and "of 2 run(s)" in out and "every emitted byte matches" in out
 
 
 def test_two_bots_with_one_key_both_end_flat_and_latched(venue: VenueThread, tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ class Books:
 
     def go(self, requests: list[Message], event: Event) -> None:
         """Send what the recovery asks for; a mass cancel among it is told to every order first."""
+        if not requests:
+            return
         if any(isinstance(request, MassCancel) for request in requests):
             live = list(self.orders.live.values())
             self.budget.charge_cancels(1 + len(live), self.now)

@@ -148,13 +148,15 @@ class Executor(Reads):
     def _finish(self, before: tuple[BotState, int, Usd]) -> None:
         """What every message may have made possible: settle, quote, ask, report."""
         if self.recovery.state is BotState.RECONCILING:
-            self.go(self.recovery.try_quoting(self.now, self.orders), Event.CANCEL_ALL)
+            self.go(self.recovery.reconciling(self.now, self.orders), Event.CANCEL_ALL)
         if (self.recovery.state, self.recovery.epoch, self.positions.cash) != before:
             self.touched.update(self.desks)
+        if self.touched:
+            for desk in self.desks.values():  # what changed in one market may pass a limit on all together
+                if self.risk.passed(self.use(desk), self.total()):
+                    self._shed(desk)
         for symbol in sorted(self.touched & self.desks.keys()):
             desk = self.desks[symbol]
-            if self.risk.passed(self.use(desk), self.total()):
-                self._shed(desk)
             self._quote(desk)
             self._settle(desk)
         if self.queries:
@@ -500,8 +502,10 @@ class Executor(Reads):
         for order in list(self.orders.live.values()):
             watch.over(self, order)
         self.expire_orphans()
-        for desk in self.desks.values():
-            if desk.intent is not None:
+        for symbol, desk in self.desks.items():
+            if desk.winner or desk.dropped:
+                self.touched.add(symbol)  # settled and forgotten as soon as nothing stands in the way
+            else:
                 self._quote(desk)
         self.go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
         if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:

@@ -197,7 +197,6 @@ class Reads(Facts):
         self.alert_seq = 0
         self.cash_known = self.cash_carried = self.cash_known and self.baseline_done
         self.baseline_done = False
-        self.positions.last_booked_ns = self.now  # a balance read now may have seen fills that we have not
 
     def expire_orphans(self) -> None:
         """Adopt what nobody explained in time; trades that the first read booked meanwhile are explained."""

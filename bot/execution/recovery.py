@@ -202,7 +202,7 @@ class Recovery:
         elif self.state is BotState.COOLDOWN and now_ns >= self._cooldown_until_ns:
             self._reconcile(now_ns)
         if self.state is BotState.RECONCILING:
-            self._reconciling(now_ns, orders, out)
+            out.extend(self.reconciling(now_ns, orders))
         elif self.flat or self.state is BotState.QUOTING:
             self._watching(now_ns, orders, out)
         return out
@@ -217,7 +217,9 @@ class Recovery:
         if self._read.ready(now_ns):
             self._send_read(now_ns, out)
 
-    def _reconciling(self, now_ns: Ns, orders: Orders, out: list[Message]) -> None:
+    def reconciling(self, now_ns: Ns, orders: Orders) -> list[Message]:
+        """Ask for what is not read yet, and open the gate when nothing is uncertain any more."""
+        out: list[Message] = []
         if self._trades.ready(now_ns):
             self._trades.sent(now_ns)
             after = (
@@ -226,25 +228,22 @@ class Recovery:
                 else self._utc_s - self._timers.history_ns // NS_PER_S
             )
             out.append(TradesRequest(after_utc_s=after, asked_ns=now_ns))
-        if self._balance.ready(now_ns):
+        if self._trades.done and self._balance.ready(now_ns):  # which must not know of a fill that we have not booked
             self._balance.sent(now_ns)
             out.append(BalanceRequest(asked_ns=now_ns))
         if self._read.ready(now_ns):
             self._send_read(now_ns, out)
         elif self._read.done and orders.live:
             self._read.again(max(now_ns, self._read.due_ns + self._timers.read_fast_ns))
-        out.extend(self.try_quoting(now_ns, orders))
-
-    def try_quoting(self, now_ns: Ns, orders: Orders) -> list[Message]:
-        """Open the gate when nothing is uncertain any more."""
-        if self.state is not BotState.RECONCILING or self.missing(orders):
-            return []
+        if self.missing(orders):
+            return out
         self.state = BotState.QUOTING
         self.reasons = []
         self.flat = False
         self.leftovers = False
         self._read.again(now_ns + self._timers.read_every_ns)
-        return [GateChange(epoch=self.epoch, shut=False, reason="reconciled")]
+        out.append(GateChange(epoch=self.epoch, shut=False, reason="reconciled"))
+        return out
 
     def missing(self, orders: Orders) -> list[str]:
         """What still stands between reconciling and quoting."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bot.errors import JournalError
+from bot.errors import JournalError, OtherBuild
 from bot.history.records import (
     MAGIC,
     Record,
@@ -79,7 +79,10 @@ class Journal:
     def _mend(self) -> int:
         """Cut the torn tail an earlier run left, take up its sequence; returns the last segment's number."""
         for path in reversed(segments(self.directory)):
-            first_seq, count, end = scan(path)
+            try:
+                first_seq, count, end = scan(path)
+            except OtherBuild:
+                return int(path.stem)  # whose sequence nobody here can read: ours begins at 1
             if count:
                 if end < path.stat().st_size:
                     os.truncate(path, end)

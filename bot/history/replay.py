@@ -33,9 +33,9 @@ class Rerun:
         self._make = make
         self._run: Run | None = None
         self._executor: Executor | None = None
-        self.runs = 0
-        self.records = 0
-        self.seq = 0  # of the last record
+        self.runs = self.segments = self.records = 0
+        self.first_seq = 0  # of the first record
+        self.seq = 0  # of the last one
         self.now_ns: Ns = 0  # when it was handled
 
     @property
@@ -59,6 +59,7 @@ class Rerun:
         if said(emitted) != item.said:
             return Difference(seq=item.seq, text=_told_apart(item.emitted, emitted))
         self.records += 1
+        self.first_seq = self.first_seq or item.seq
         self.seq, self.now_ns = item.seq, item.now_ns
         return None
 
@@ -71,6 +72,7 @@ class Rerun:
             self.runs += 1
             if known:
                 data = snapshot(self.executor)
+        self.segments += 1
         self.seq = start.first_seq - 1
         if data != start.snapshot:
             return Difference(seq=start.first_seq, text=f"the snapshot of segment {start.segment} is another state")
