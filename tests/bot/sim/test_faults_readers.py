@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fidelity import QUIET
 
 from bot.caches import BookView, Caches
 from bot.market import Market, Rule
 from bot.messages import ExecType, ExecutionReport, FeedStatus, Halt, MarketListed, Message, Side, StreamGap
 from bot.sim.faults import fault_of
-from bot.sim.parameters import WorldParameters
 from bot.sim.provoked import Stranger
 from bot.sim.records import Submit
 from bot.sim.server import VenueOptions, VenueThread
@@ -29,7 +29,6 @@ from bot.venues.settlement_price import SettlementFeed
 from bot.venues.websocket import Reader
 
 WAIT_S = 8.0
-QUIET = WorldParameters(noise_per_s=0.0, informed_fast_per_s=0.0, informed_slow_per_s=0.0)
 numbers = itertools.count(1)
 
 
@@ -279,7 +278,7 @@ def test_w04_a_text_that_is_no_json_costs_the_connection_only(venue: VenueThread
 def test_w05_every_shape_is_read(venue: VenueThread, book: BookDesk, kind: str) -> None:
     before = book.feed.events
     inject(venue, id="W05", kind=kind, duration_s=60)
-    until(lambda: book.feed.events > before + 20)
+    until(lambda: book.feed.events > before + 5)
     assert (book.feed.skipped, book.feed.malformed, book.reader.reconnects) == (0, 0, 0)
 
 
@@ -291,7 +290,11 @@ def test_w06_a_bad_element_is_skipped_and_its_siblings_count(venue: VenueThread,
 
 
 @pytest.mark.parametrize("kind", ["truncated", "malformed", "utf8"])
-def test_w07_a_damaged_frame_drops_the_book_until_it_came_again(venue: VenueThread, book: BookDesk, kind: str) -> None:
+def test_w07_a_damaged_frame_drops_the_book_until_it_came_again(
+    venue: VenueThread, book: BookDesk, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polymarket_book, "ASK_EVERY_NS", NS_PER_S // 10)
+    monkeypatch.setattr(websocket, "LOOK_NS", NS_PER_S // 10)
     inject(venue, id="W07", kind=kind, match="market")
     until(lambda: book.feed.malformed == 1)
     book.await_new_book()

@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 import requests
 import websocket
+from fidelity import QUIET
 from py_clob_client_v2 import clob_types as types
 from py_clob_client_v2.client import ClobClient
 from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
 from py_clob_client_v2.signing.hmac import build_hmac_signature
 
-from bot.sim.parameters import WorldParameters
 from bot.sim.quirks import Quirks
 from bot.sim.server import VenueOptions, VenueThread
 
-QUIET = WorldParameters(noise_per_s=0.0, informed_fast_per_s=0.0, informed_slow_per_s=0.0)
 Wire = Any
 salts = itertools.count(1)
 
@@ -288,6 +287,15 @@ def test_p11_after_a_restart_only_post_only_orders_are_taken(desk: Desk) -> None
     until(lambda: desk.post(plain).status_code == 200)
 
 
+def test_p11_a_post_only_window_may_come_by_itself(desk: Desk) -> None:
+    post_only, plain = desk.order(), desk.order(0.03, post_only=False)
+    desk.fault("P11", kind="post-only", duration_s=0.3)
+    refused = desk.post(plain)
+    assert (refused.status_code, refused.json()["code"]) == (503, "post_only_mode")
+    assert desk.cancel(desk.post(post_only).json()["orderID"]).status_code == 200
+    until(lambda: desk.post(plain).status_code == 200)
+
+
 def test_p12_cancels_pass_unless_trading_is_disabled(desk: Desk) -> None:
     order_id = desk.placed()
     desk.fault("P12", kind="disabled", count=1)
@@ -376,6 +384,21 @@ def test_p17_a_coarser_tick_is_told_and_refuses(desk: Desk) -> None:
     assert (change["old_tick_size"], change["new_tick_size"]) == ("0.01", "0.1")
     refused = desk.post(order)
     assert "breaks minimum tick size rule: 0.1" in refused.text
+    until(lambda: desk.post(order).status_code == 200)
+    stream.close()
+
+
+def test_p17_a_tick_may_change_without_a_word(desk: Desk) -> None:
+    stream = websocket.create_connection(desk.info["market_ws_url"], timeout=5)
+    stream.send(json.dumps({"assets_ids": [desk.up], "type": "market"}))
+    order = desk.order(0.02)
+    desk.fault("P17", kind="silent", duration_s=0.3)
+    assert "breaks minimum tick size rule: 0.1" in desk.post(order).text
+    stream.send("PING")
+    told = []
+    while (text := stream.recv()) != "PONG":
+        told.append(_event(text, "tick_size_change"))
+    assert not any(told)
     until(lambda: desk.post(order).status_code == 200)
     stream.close()
 
@@ -510,6 +533,34 @@ def test_s02_a_trade_fails_after_its_match(desk: Desk) -> None:
     assert after["cash_usd"] == pytest.approx(cash["cash_usd"] + 0.08)
 
 
+def test_s02_a_trade_may_be_retried_before_it_fails(desk: Desk) -> None:
+    stream = user_stream(desk)
+    order_id = desk.placed()
+    desk.fault("S02", kind="retrying", delay_ms=100)
+    desk.take(order_id)
+    assert steps(stream, order_id, 3) == ["MATCHED", "RETRYING", "FAILED"]
+    stream.close()
+
+
+def steps(stream: websocket.WebSocket, order_id: str, count: int) -> list[str]:
+    """What the user stream says next of the settlement of an order's trade."""
+    found: list[str] = []
+    while len(found) < count:
+        event = _event(stream.recv(), "trade")
+        if event is not None and event["maker_orders"][0]["order_id"] == order_id:
+            found.append(event["status"])
+    return found
+
+
+def test_s03_a_late_fill_is_mined_after_all(desk: Desk) -> None:
+    stream = user_stream(desk)
+    order_id = desk.placed()
+    desk.fault("S03", hang_s=0.2)
+    desk.take(order_id)
+    assert steps(stream, order_id, 2) == ["MATCHED", "MINED"]
+    stream.close()
+
+
 def test_s03_a_ghost_fill_is_never_mined(desk: Desk) -> None:
     order_id = desk.placed()
     desk.fault("S03")
@@ -523,12 +574,7 @@ def test_s04_the_failure_is_told_first(desk: Desk) -> None:
     order_id = desk.placed()
     desk.fault("S04", delay_ms=50)
     desk.take(order_id)
-    steps: list[str] = []
-    while len(steps) < 2:
-        event = _event(stream.recv(), "trade")
-        if event is not None and event["maker_orders"][0]["order_id"] == order_id:
-            steps.append(event["status"])
-    assert steps == ["FAILED", "MATCHED"]
+    assert steps(stream, order_id, 2) == ["FAILED", "MATCHED"]
     stream.close()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from fidelity import QUIET
 from py_clob_client_v2.client import ClobClient
 from py_clob_client_v2.clob_types import OrderArgs
 from stock_sockets import LIBRARIES, Ended, Stock
@@ -19,14 +20,11 @@ from stock_sockets import LIBRARIES, Ended, Stock
 from bot.messages import Side
 from bot.sim import frame_faults
 from bot.sim.catalogue_streams import ENTRIES
-from bot.sim.parameters import WorldParameters
 from bot.sim.provoked import Stranger
 from bot.sim.records import Order, Submit
 from bot.sim.server import VenueOptions, VenueThread
 from bot.sim.venue import Venue, wall_ms
 
-# Nobody but makers: what our orders meet is decided by the faults.
-QUIET = WorldParameters(noise_per_s=0.0, informed_fast_per_s=0.0, informed_slow_per_s=0.0)
 Open = Callable[[str], Stock]
 numbers = itertools.count(1)
 
@@ -194,8 +192,12 @@ def test_w01_can_freeze_one_token(venue: VenueThread, connect: Open) -> None:
 
 def test_w01_can_freeze_the_settlement_stream(venue: VenueThread, connect: Open) -> None:
     ws = connect("settlement")
-    inject(venue, id="W01", match="settle", duration_s=30)
-    assert ws.silent(1.3)
+    row = inject(venue, id="W01", match="settle", duration_s=30)
+    ws.send("PING")
+    ws.until(lambda text: text == "PONG")
+    deadline = time.monotonic() + 10
+    while row_of(venue, row["seq"])["count"] < 1:
+        assert time.monotonic() < deadline, "no value was held back"
     ws.send("PING")
     assert ws.text() == "PONG"
 

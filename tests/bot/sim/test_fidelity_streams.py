@@ -134,11 +134,11 @@ def test_books_tell_the_last_trade_with_three_decimals_and_may_tell_nothing_else
 def test_streams_that_hear_no_ping_are_hung_up() -> None:
     with VenueThread(VenueOptions(seed=42, parameters=QUIET, quirks=Quirks(silence_s=0.3))) as venue:
         ws = market_ws(venue, ["1"])
-        began = time.monotonic()
-        with pytest.raises((websocket.WebSocketException, OSError)):  # cut, without a close frame
+        with pytest.raises(
+            (websocket.WebSocketConnectionClosedException, ConnectionError)
+        ):  # cut, without a close frame
             while True:
                 ws.recv()
-        assert time.monotonic() - began < 3
 
 
 def test_a_tick_that_changes_is_told_for_both_tokens_and_binds_at_once(venue: VenueThread, client: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import time
 from functools import partial
 
 import msgspec
@@ -51,21 +50,12 @@ def digest(seed: int, call_every_ms: int, seconds: int = 60) -> str:
     return text.hexdigest()
 
 
-# -- determinism and cost ------------------------------------------------------------------------------------------
+# -- determinism ------------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_minute_however_often_it_is_called() -> None:
     assert digest(1, 10) == digest(1, 60)
     assert digest(1, 60, 5) != digest(2, 60, 5)
-
-
-def test_a_minute_of_a_five_minute_series_costs_far_less_than_a_minute() -> None:
-    world = world_of()
-    began = time.process_time()
-    for second in range(60):
-        world.step(START + second * 1000)
-        world.exchange.take_events()
-    assert time.process_time() - began < 6.0
 
 
 def test_an_unknown_series_is_refused_by_name() -> None:
@@ -325,10 +315,8 @@ def test_a_call_ten_seconds_late_jumps_there_and_the_market_goes_on() -> None:
 def test_a_call_hours_late_settles_what_ended_and_lists_what_is_now_in_bounded_work() -> None:
     world = world_of("btc-updown-1m")
     world.step(START + 5_000)
-    began = time.process_time()
     late = START + 7 * 3_600_000
     events = world.step(late)
-    assert time.process_time() - began < 2.0
     assert len(events) < 200
     for second in range(1, 6):
         world.step(late + second * 1000)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import websocket
+from fidelity import QUIET
 from py_clob_client_v2 import clob_types as types
 from py_clob_client_v2.client import ClobClient
 from py_clob_client_v2.exceptions import PolyApiException
@@ -24,20 +25,18 @@ from bot.messages import Side
 from bot.sim.accounts import Accounts, Beats
 from bot.sim.exchange import Exchange
 from bot.sim.http import Refusal, page
-from bot.sim.parameters import WorldParameters
 from bot.sim.records import SimMarket, Submit
 from bot.sim.server import VenueOptions, VenueThread
 from bot.sim.venue import Venue
 
 OTHER_KEY = "0x" + "42" * 32
 T0 = 1_800_000_000_000
-# Nobody but makers far from us: what our orders meet is decided by the test.
-QUIET = WorldParameters(noise_per_s=0.0, informed_fast_per_s=0.0, informed_slow_per_s=0.0)
 
 
 @pytest.fixture(scope="module")
 def venue() -> Iterator[VenueThread]:
     with VenueThread(VenueOptions(seed=21, parameters=QUIET)) as running:
+        running.call(lambda inside: setattr(inside.exchange, "mined_ms", 100))
         yield running
 
 
