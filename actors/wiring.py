@@ -13,6 +13,8 @@ from bot import messages as m
 from bot.ports import Sender
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
+PERP = "perp"  # a feed that is there only where its lead is wanted
+
 GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
 
 _REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport, m.RateLeft)
@@ -60,6 +62,8 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
         m.Halt: ("root",),
     },
     "settle": {m.FeedStatus: ("strategy",), m.StatusReport: ("monitor",), m.Halt: ("root",)},
+    # Without it there is no lead, and that is all: no trouble of it stops the bot.
+    PERP: {m.FeedStatus: (), m.StatusReport: ("monitor",), m.Halt: ()},
     "journal": {},
     "monitor": {},
     "timer": {},

@@ -31,6 +31,7 @@ class Endpoints:
     user_ws_url: str
     settlement_ws_url: str
     binance_ws_url: str
+    binance_futures_ws_url: str
     binance_rest_url: str
 
 
@@ -94,6 +95,7 @@ def from_settings(settings: Settings) -> Access:
         endpoints=Endpoints(
             **{name: getattr(venue, name) for name in Endpoints.__slots__ if not name.startswith("binance")},
             binance_ws_url=settings.binance.ws_url,
+            binance_futures_ws_url=settings.binance.futures_ws_url,
             binance_rest_url=settings.binance.rest_url,
         ),
         chain_id=venue.chain_id,

@@ -26,7 +26,7 @@ from actors.router import Directory, Router
 from actors.strategy import StrategyActor
 from actors.supervision import ChildSpec
 from actors.timer import TimerActor
-from actors.wiring import FEEDS, PERIODS_NS, ROUTES, Remembering, children
+from actors.wiring import FEEDS, PERIODS_NS, PERP, ROUTES, Remembering, children
 from bot import interpreter
 from bot import messages as m
 from bot.access import Access
@@ -55,6 +55,7 @@ from bot.state import Latch, RunDir
 from bot.status import Status
 from bot.units import NS_PER_MS, NS_PER_S, USD_ONE, Ns, Usd
 from bot.venues.binance import HOUR, MINUTE, BinanceFeed
+from bot.venues.binance_perp import PerpFeed
 from bot.venues.conversation import Conversation
 from bot.venues.polymarket_book import MarketFeed
 from bot.venues.polymarket_gateway import ClobApi
@@ -162,6 +163,7 @@ class Bot:
         self._failed = False
         self._kept: dict[tuple[type[m.Message], str], m.Message] = {}
         self._user_feed: UserFeed | None = None
+        self._leads = settings.parameters().w_perp > 0
         pnl = Pnl(self.caches.books, lambda symbol: self.status.market_of(symbol))
         self.status = Status(
             path=run_dir.status,
@@ -305,7 +307,7 @@ class Bot:
                 "executor": self._executor,
                 "strategy": self._strategy,
                 "timer": self._timer,
-                **{name: partial(self._feed, name) for name in FEEDS},
+                **{name: partial(self._feed, name) for name in FEEDS if name != PERP or self._leads},
             }
         )
 
@@ -395,6 +397,9 @@ class Bot:
                 utc=self.wall.utc_ns,
                 candles=candles,
             )
+        if name == PERP:
+            assets = list(candles_of(self.settings.run.series))
+            return PerpFeed(ws_url=ends.binance_futures_ws_url, assets=assets, caches=self.caches, clock=self.clock)
         if name == "market":
             return MarketFeed(url=ends.market_ws_url, caches=self.caches, clock=self.clock, utc=self.wall.utc_ns)
         if name == "settle":

@@ -98,6 +98,7 @@ class ReferenceCache:
         self.latest: Reference | None = None
         self.seconds = SecondRing()
         self.fast = FastRing()
+        self.perp: Reference | None = None  # of the perpetual futures, where they are followed
         self.seeded_s = 0  # seconds of history loaded or seen without a gap
         self.frame_ns: Ns = 0
         self.candle_open_e8: dict[int, E8] = {}  # open of an hour's candle, by its wall-clock start second

@@ -52,6 +52,7 @@ class Venue(Section):
 
 class Binance(Section):
     ws_url: str = "wss://stream.binance.com:9443"
+    futures_ws_url: str = Field("wss://fstream.binance.com", description="only where strategy.w_perp is above 0")
     rest_url: str = "https://api.binance.com"
 
 

@@ -158,6 +158,8 @@ class Status:
         executor = self._reports.get("executor", {})
         strategy = self._reports.get("strategy", {})
         feeds = {name: self._reports.get(f"feed:{name}", {}) for name in FEEDS}
+        if "feed:perp" in self._reports:
+            feeds["perp"] = self._reports["feed:perp"]
         mailboxes = self._mailboxes(now_ns)
         emitted, handled = strategy.get("emitted", 0), executor.get("intents", {}).get("handled", 0)
         return {

@@ -12,6 +12,7 @@ from bot.quoting.basis import SettlementBasis
 from bot.quoting.guards import reference_reasons
 from bot.quoting.modes import Reason
 from bot.quoting.parameters import Parameters
+from bot.quoting.perp import PerpLead
 from bot.quoting.seconds import SecondSums
 from bot.quoting.shock import Moves
 from bot.quoting.volatility import WARM_S, Volatility
@@ -24,7 +25,6 @@ class AssetModel:
     """`second` is the newest wall-clock second that volatility and sums contain; `reasons` tell of the reference feed.
 
     `sigma` is 0 until volatility is warm. While the feed is too old, nothing advances; the gap is taken as one step.
-    `lead` is what the perpetual is believed to tell beyond the spot mid, as a log.
     """
 
     def __init__(self, asset: str, parameters: Parameters, caches: Caches) -> None:
@@ -39,7 +39,7 @@ class AssetModel:
         self.mid_e8: E8 = 0
         self.spot = 0.0  # reference mid as a price
         self.log_spot = 0.0
-        self.lead = 0.0
+        self.lead = PerpLead(parameters.w_perp)
         self.second = 0
         self._mid = 0
         self._since = 0  # where the history of the ring begins
@@ -67,6 +67,7 @@ class AssetModel:
         self.spot = (latest.bid_e8 + latest.ask_e8) / 2e8
         self.log_spot = math.log(self.spot)
         second = utc_ns // NS_PER_S
+        self.lead.look(cache.perp, self.log_spot, now_ns, second)
         since = cache.seconds.last_second - cache.seeded_s
         cold = not self.volatility.warm and cache.seeded_s >= WARM_S
         if not self.second or cold or since < self._since - HISTORY_JUMP_S:

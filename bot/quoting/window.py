@@ -50,7 +50,7 @@ class Window:
     @property
     def log_distance(self) -> float:
         """From the reference mid to what is priced: the basis, and what the perpetual tells beyond the mid."""
-        return self._model.lead + (self.basis.value if self.basis is not None else 0.0)
+        return self._model.lead.value + (self.basis.value if self.basis is not None else 0.0)
 
     @property
     def spot(self) -> float:

@@ -33,6 +33,7 @@ from bot.messages import (
     TimerTick,
     WorkingOrder,
 )
+from bot.quoting.fair_value import fair_value
 from bot.quoting.modes import names
 from bot.quoting.parameters import Parameters
 from bot.quoting.strategy import Strategy
@@ -651,6 +652,27 @@ def test_a_nudge_looks_only_at_the_markets_it_may_be_about() -> None:
     scene.tell(Nudge(cause_ns=5))
     assert scene.core._quoters["m"].now_ns == looked["m"]
     assert scene.core._quoters["n"].now_ns == scene.now > looked["n"]
+
+
+def test_the_perpetual_leads_fair_value_and_the_guards_allow_for_it() -> None:
+    def scene_with(move: float) -> Scene:
+        scene = live(sigma=0.0, w_perp=0.5)
+        for up in (0.0, move):
+            mid = round(scene.price * 1.0004 * math.exp(up) * 1e8)
+            scene.reference.perp = Reference(bid_e8=mid, ask_e8=mid, update_id=1, recv_ns=scene.now + 10**9)
+            scene.run((scene.ms - START * 1000) / 1000 + 0.05)
+        return scene
+
+    flat, led = scene_with(0.0), scene_with(4e-5)
+    assert quote_of(led)["p_model"] > quote_of(flat)["p_model"] + 0.005
+    quoter = led.core._quoters["m"]
+    low, high = quoter.guards
+    assert low < quoter.model.mid_e8 < high
+    assert quoter.state is not None
+    assert quoter.fair is not None
+    distance = quoter.window.log_distance
+    at = fair_value(msgspec.structs.replace(quoter.state, log_spot=math.log(low / 1e8) + distance))
+    assert at.p == pytest.approx(quoter.legs[0].px / 10_000, abs=1e-6)
 
 
 # -- our own fills -------------------------------------------------------------------------------------------------
