@@ -24,7 +24,7 @@ from actors.monitor import MonitorActor
 from actors.root import RootActor
 from actors.router import Directory, Router
 from actors.strategy import StrategyActor
-from actors.supervision import ChildSpec
+from actors.supervision import LEASE_NS_MAX, ChildSpec
 from actors.timer import TimerActor
 from actors.wiring import FEEDS, PERIODS_NS, PERP, ROUTES, Remembering, children
 from bot import interpreter
@@ -260,6 +260,10 @@ class Bot:
                 return self.panic.result(ticket)
             report = self.panic.wait(ticket, 0.05)
         return report
+
+    def alive(self) -> bool:
+        """Executor and root hold their leases."""
+        return self.clock() - min(self.gate.executor_lease_ns, self.gate.root_lease_ns) < LEASE_NS_MAX
 
     def give_up(self, reason: str) -> None:
         """The root stopped beating, or the main thread broke: panic, and the process ends."""

@@ -208,8 +208,9 @@ def note_in(log: str) -> Callable[..., None]:
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for the bot, whose end is seen all the same
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT):
+        # They are meant for the bot, whose end is seen all the same. SIGABRT is how systemd's watchdog ends a whole group.
+        signal.signal(number, signal.SIG_IGN)
     sock = socket.socket(fileno=0)
     first = sock.recv(65536)
     if not first:

@@ -27,6 +27,7 @@ from bot.settings import Settings, check_live, load, validated
 from bot.sim.fault_files import load as load_faults
 from bot.sim.worlds import world
 from bot.state import Latch, RunDir, WalletLock, make_private, state_home, utc_text, wallet_dir, write_json
+from bot.systemd import ServiceManager
 
 FLAT, NOT_FLAT, INTERNAL, ENDED_HALTED = 0, 5, 70, 75
 LOOK_S = 0.25
@@ -195,13 +196,15 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     if options.faults and maker.faults is not None:
         tables = [fault.table() for fault in load_faults(options.faults)]
         maker.faults.after = give_faults(access.venue_url, tables) if options.venue else 0  # a child of ours has them
+    manager = ServiceManager()
     try:
         maker.start()
-        stop_reason = _watch(maker, options, signals, run_dir)
+        stop_reason = _watch(maker, options, signals, run_dir, manager)
     except Exception as error:  # noqa: BLE001 - whatever broke on this thread may not leave an order behind
         stop_reason = f"the main thread failed: {type(error).__name__}: {error}"
         logger.opt(exception=error).error("{}", stop_reason)
         maker.give_up(stop_reason)
+    manager.stopping(stop_reason)
     ending = maker.stop(stop_reason, deadline_s=STOP_S_MAX, hurry=lambda: signals.count > 1)
     summary: dict[str, Any] = {
         **maker.status.record,
@@ -267,7 +270,7 @@ def exit_code(flat_verified: bool, internal_failure: bool, halted: bool, violate
     return 1 if violated else FLAT
 
 
-def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir) -> str:
+def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir, manager: ServiceManager) -> str:
     """Until there is a reason to stop: a signal, the time asked for, or the root's word."""
     started = looked = time.monotonic()
     lease_from_ns = 0
@@ -286,6 +289,9 @@ def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir)
                 return f"ran for {options.for_s:g} s"
             if maker.ended.is_set():
                 return str(maker.end_reason)
+            if maker.alive():
+                record = maker.status.record
+                manager.alive(": ".join([record["state"], *record.get("reasons", [])[:3]]))
             lease_ns = maker.gate.root_lease_ns
             if lease_ns and maker.clock() - max(lease_ns, lease_from_ns) > ROOT_LEASE_NS_MAX:
                 reason = "the root actor stopped beating"

@@ -29,7 +29,8 @@ class Section(BaseModel):
 
 
 class Wallet(Section):
-    """The wallet that trades. The key itself never stands here: key_file names a file of mode 0600, or keyring:SERVICE/USER."""
+    """The wallet that trades. The key itself never stands here: key_file names a file of mode 0600, credential:NAME (of a
+    systemd unit), or keyring:SERVICE/USER."""
 
     address: str = Field("", pattern=r"^(0x[0-9a-fA-F]{40})?$")
     funder: str = Field(
@@ -193,7 +194,8 @@ def check_live(settings: Settings, raw: dict[str, Any]) -> None:
 
 
 def read_secret(name: str) -> str:
-    """A secret from a file only its owner can read, or from the OS keyring as keyring:SERVICE/USER. Raises SettingsError."""
+    """A secret from a file only its owner can read, from the systemd credential credential:NAME, or from the OS keyring as
+    keyring:SERVICE/USER. Raises SettingsError."""
     if name.startswith("keyring:"):
         import keyring  # costs 60 ms, and only who asks for it pays
 
@@ -202,12 +204,20 @@ def read_secret(name: str) -> str:
         if value is None:
             raise SettingsError(f"the OS keyring has nothing for {service}/{user}")
         return value.strip()
-    path = Path(name).expanduser()
+    path, others = Path(name).expanduser(), 0o077
+    if name.startswith("credential:"):
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if directory is None:
+            raise SettingsError(
+                f"{name}: there are no credentials here; start it by a systemd unit with LoadCredential="
+            )
+        # systemd lets us in by an access list, which looks like the right of a group that nobody is in.
+        path, others = Path(directory) / name.removeprefix("credential:"), 0o037
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise SettingsError(f"{path}: not a regular file")
-        if mode & 0o077 or path.stat().st_uid not in (os.getuid(), 0):
+        if mode & others or path.stat().st_uid not in (os.getuid(), 0):
             raise SettingsError(f"{path}: others may read it; run: chmod 600 {path}")
         return path.read_text().strip()
     except OSError as error:

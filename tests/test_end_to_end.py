@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -98,11 +99,23 @@ def makers(tmp_path: Path) -> Iterator[Callable[..., Maker]]:
         maker.process.wait()
 
 
+@pytest.fixture
+def service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What systemd listens on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield listener
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_flat_with_a_summary_that_agrees_with_the_venue(
-    venue: VenueThread, makers: Callable[..., Maker], how: int
+    venue: VenueThread, makers: Callable[..., Maker], how: int, service_manager: socket.socket
 ) -> None:
     maker = makers(venue)
+    told = [service_manager.recv(4096) for _ in range(3)]
+    assert told[0].startswith(b"STATUS=") and told[1] == b"READY=1\nWATCHDOG=1"
     maker.quoting()
     code, summary = maker.end(how)
     assert code == 0 and summary["exit_code"] == 0

@@ -50,6 +50,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "rich": ("bot/view.py",),
     "click": ("bot/cli.py", "bot/operate.py", "bot/run.py", "bot/trials.py"),
     "pydantic": ("bot/settings.py",),
+    "sdnotify": ("bot/systemd.py",),
     "greenlet": ("bot/sim/chaos/hub.py",),
 }
 

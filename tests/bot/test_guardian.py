@@ -258,7 +258,7 @@ def test_the_process_is_small_imports_little_and_shows_no_secret(
 def test_it_answers_leases_survives_the_signals_meant_for_the_bot_and_leaves_when_dismissed(
     guardian: GuardianProcess,
 ) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT):
         os.kill(guardian.pid, number)
     guardian.renew()
     assert guardian.unanswered_ns

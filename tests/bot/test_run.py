@@ -12,6 +12,7 @@ import pytest
 
 from bot import run
 from bot.errors import SettingsError
+from bot.systemd import ServiceManager
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def a_maker(**facts: Any) -> Any:
         ended=threading.Event(),
         end_reason="",
         gate=SimpleNamespace(root_lease_ns=0),
-        **facts,
+        **{"alive": lambda: False, **facts},
     )
 
 
@@ -111,7 +112,9 @@ def test_a_terminal_that_stands_still_or_goes_away_holds_up_no_signal(
     monkeypatch.setattr(run, "view_of", lambda options, run_dir: view)
     ended: list[str] = []
     thread = threading.Thread(
-        target=lambda: ended.append(run._watch(maker, run.StartOptions(), signals, run.RunDir(tmp_path)))
+        target=lambda: ended.append(
+            run._watch(maker, run.StartOptions(), signals, run.RunDir(tmp_path), ServiceManager())
+        )
     )
     thread.start()
     assert view.entered.wait(WAIT_S)
@@ -126,8 +129,29 @@ def test_a_root_that_stopped_beating_is_given_up(tmp_path: Path) -> None:
     given_up: list[str] = []
     maker = a_maker(give_up=given_up.append)
     maker.gate.root_lease_ns = 1
-    reason = run._watch(maker, run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path))
+    reason = run._watch(maker, run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path), ServiceManager())
     assert given_up == [reason] == ["the root actor stopped beating"]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_the_service_manager_hears_of_life_only_while_executor_and_root_hold_their_leases(
+    tmp_path: Path, alive: bool
+) -> None:
+    heard: list[str] = []
+    looks = iter((alive, alive))
+
+    def look() -> bool:
+        try:
+            return next(looks)
+        except StopIteration:
+            maker.ended.set()
+            return False
+
+    maker = a_maker(alive=look)
+    run._watch(
+        maker, run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path), SimpleNamespace(alive=heard.append)
+    )  # type: ignore[arg-type]
+    assert heard == ["quoting", "quoting"] * alive
 
 
 def test_the_embedded_venue_is_told_the_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

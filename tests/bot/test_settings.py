@@ -84,6 +84,21 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert read_secret(str(key)) == "0xabc"
 
 
+def test_a_systemd_credential_may_show_the_group_right_that_systemd_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(SettingsError, match="LoadCredential"):
+        read_secret("credential:key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "key").write_text("0xabc\n")
+    (tmp_path / "key").chmod(0o440)
+    assert read_secret("credential:key") == "0xabc"
+    (tmp_path / "key").chmod(0o444)
+    with pytest.raises(SettingsError, match="others may read it"):
+        read_secret("credential:key")
+
+
 def test_shown_settings_mask_the_wallet() -> None:
     shown = masked(validated(LIVE, "f"))
     assert shown["wallet"]["address"] == "0x1111…1111"
