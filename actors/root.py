@@ -156,7 +156,7 @@ class RootActor(Actor):
             if child is not None and child.state in (ChildState.UP, ChildState.STARTING):
                 self._child_failed(child, message.error)
         elif isinstance(message, Halt):
-            self._latch(message.reason, message.by)
+            self._set_latch(message.reason, message.by)
         elif isinstance(message, Shutdown):
             self._shut_down(message.reason)
         self._watch()
@@ -272,7 +272,7 @@ class RootActor(Actor):
                 self._end_by_ns = now_ns + self._patience.fatal_ns
         elif verdict is Verdict.LATCH and not self._end_reason:
             child.state = ChildState.GIVEN_UP
-            self._latch(f"{name} failed too often, the last time because: {error}", ROOT)
+            self._set_latch(f"{name} failed too often, the last time because: {error}", ROOT)
 
     def _suspend(self, reason: str, told: bool = True) -> None:
         """Nothing is placed until flat is verified and every child is up."""
@@ -338,6 +338,11 @@ class RootActor(Actor):
         if late and not self._sent_again:
             self._panic.request("a mass cancel is not answered")
         self._sent_again = late
+
+    def _set_latch(self, reason: str, by: str) -> None:
+        """What no person asked for, a person must hear of."""
+        logger.error("{} halts the bot: {}", by, reason)
+        self._latch(reason, by)
 
     def _look_at_latch(self) -> None:
         reason = self._latched()

@@ -388,6 +388,7 @@ def _report(summary: dict[str, Any], options: StartOptions, run_dir: RunDir) -> 
     click.echo(f"recorded in {run_dir.path}", err=True)
     if summary["exit_code"] == NOT_FLAT:
         click.echo(
-            f"bot: could not verify flat: orders may rest; check with: bot cancel-all --run-dir {run_dir.path}",
+            f"bot: could not verify flat: orders may rest; the guardian goes on (see {run_dir.path}/guardian.log); "
+            f"check with: bot cancel-all --run-dir {run_dir.path}",
             err=True,
         )

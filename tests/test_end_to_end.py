@@ -126,6 +126,20 @@ def test_a_signal_ends_it_flat_with_a_summary_that_agrees_with_the_venue(
     assert not (maker.run_dir / "control.sock").exists()
 
 
+def test_a_second_signal_skips_the_verification_but_not_the_cancel_and_the_guardian_verifies_instead(
+    venue: VenueThread, makers: Callable[..., Maker]
+) -> None:
+    maker = makers(venue)
+    maker.quoting()
+    maker.process.send_signal(signal.SIGINT)
+    until(lambda: "stopping: signal SIGINT" in (maker.run_dir / "bot.log").read_text(), 2, "it has heard the first")
+    code, summary = maker.end()
+    assert (code, summary["flat_verified"]) == (5, False)
+    until(lambda: not maker.resting(), 2, "cancelled")
+    log = maker.run_dir / "guardian.log"
+    until(lambda: "verified flat" in log.read_text(), 20, "the guardian has verified", log.read_text)
+
+
 def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_start_comes_up_clean(
     venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
 ) -> None:

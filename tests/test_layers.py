@@ -121,3 +121,20 @@ def test_only_the_composition_root_and_the_command_line_know_everything() -> Non
             assert name_of(path) == "bot/app.py" or name_of(path).startswith(("bot/bench/", "bot/sim/chaos/")), (
                 f"{name_of(path)} imports actors"
             )
+
+
+def test_every_thread_is_a_daemon_so_that_nothing_keeps_a_process_alive_that_shall_end() -> None:
+    made = 0
+    for path in SOURCES:
+        if name_of(path).startswith("bot/bench/"):
+            continue  # ends with its measurement
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_thread = isinstance(node, ast.Call) and ast.unparse(node.func) in ("threading.Thread", "Thread")
+            inherits = isinstance(node, ast.ClassDef) and any("Thread" in ast.unparse(base) for base in node.bases)
+            if is_thread or inherits:
+                made += 1
+                assert "daemon=" in ast.unparse(node) or "use_daemon_thread = True" in ast.unparse(node), (
+                    f"{name_of(path)}:{node.lineno}"
+                )
+                assert "daemon=False" not in ast.unparse(node), f"{name_of(path)}:{node.lineno}"
+    assert made > 5
