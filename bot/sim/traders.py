@@ -19,6 +19,7 @@ from bot.units import LOT, PX_ONE, QTY_ONE, USD_ONE, Px, Qty, Usd
 RICH = 1_000_000_000 * USD_ONE
 NOISE_SETS = 100_000 * QTY_ONE  # of every market
 RING = 64  # steps of true p that are remembered
+DELAY_EVERY_MS = 1_000  # another of those who know is at hand
 
 
 class Crowd:
@@ -184,7 +185,11 @@ class Maker:
 
 
 class Informed:
-    """A taker who sees true p late and takes the best quote, anybody's, while that pays for the fee and a margin."""
+    """A taker who sees true p late and takes the best quote, anybody's, while that pays for the fee and a margin.
+
+    Luck is drawn at every look and the delay anew every second, whatever the quotes are, so that two strategies on one
+    seed meet the same takers.
+    """
 
     def __init__(
         self, name: str, crowd: Crowd, size: float, per_s: float, delay_steps: tuple[int, int], margin: float, seed: str
@@ -195,27 +200,31 @@ class Informed:
         self._chance = -math.expm1(-per_s * STEP_MS / 1000)  # in one step
         self._delay_steps = delay_steps
         self._margin = margin
-        self._rng = random.Random(f"{seed}:{name}")
+        self._luck = random.Random(f"{seed}:{name}")
+        self._delays = random.Random(f"{seed}:{name}:delays")
         self._delay = delay_steps[0]
 
     def look(self, market: SimMarket, truth: Truth, now_ms: int) -> None:
+        luck = self._luck.random()
+        if now_ms % DELAY_EVERY_MS == 0:
+            self._delay = self._delays.randint(*self._delay_steps)
+        if luck >= self._chance:
+            return
         bid, ask = self._crowd.exchange.best(market.condition_id)
         worth = truth.ago(self._delay) * PX_ONE
+        shares = -self._size * math.log1p(-luck / self._chance)
         if ask and worth > ask:
             if worth > ask + self._hurdle(ask, market.fee_rate):
-                self._take(market, Side.BUY, ask, now_ms)
+                self._take(market, Side.BUY, ask, shares, now_ms)
         elif bid > worth and worth < bid - self._hurdle(bid, market.fee_rate):
-            self._take(market, Side.SELL, bid, now_ms)
+            self._take(market, Side.SELL, bid, shares, now_ms)
 
     def _hurdle(self, px: Px, fee_rate: float) -> float:
         return fee_rate * px * (PX_ONE - px) / PX_ONE + self._margin * PX_ONE
 
-    def _take(self, market: SimMarket, side: Side, px: Px, now_ms: int) -> None:
-        if self._rng.random() >= self._chance:
-            return
-        qty = round(self._rng.expovariate(1.0 / self._size) * 100) * LOT + market.min_qty
+    def _take(self, market: SimMarket, side: Side, px: Px, shares: float, now_ms: int) -> None:
+        qty = round(shares * 100) * LOT + market.min_qty
         self._crowd.send(self.name, market, side, px, qty, now_ms)
-        self._delay = self._rng.randint(*self._delay_steps)
 
 
 class Noise:

@@ -40,7 +40,7 @@ class Window(msgspec.Struct, kw_only=True):
     spread_s: float = 0.0  # quoted spread times the time both sides worked
     share_s: float = 0.0  # shares resting times seconds, all the window
     wrong_s: float = 0.0  # of it, beyond true p
-    mode_s: dict[str, float] = msgspec.field(default_factory=dict)
+    mode_s: dict[str, float] = msgspec.field(default_factory=dict)  # of LIVE, as the last intent said
     reason_s: dict[str, float] = msgspec.field(default_factory=dict)
     requests: int = 0
     quoted_s: float = 0.0  # from the beginning to the stop
@@ -98,13 +98,13 @@ class Meter:
             else:
                 ask = min(ask or PX_ONE, order.up_px)
                 window.wrong_s += shares * (order.up_px < p)
+        if not self._live_ms[0] <= now_ms < self._live_ms[1]:
+            return
+        window.live_s += seconds
         if mode is not None:
             window.mode_s[mode.name] = window.mode_s.get(mode.name, 0.0) + seconds
             for reason in reasons:
                 window.reason_s[reason] = window.reason_s.get(reason, 0.0) + seconds
-        if not self._live_ms[0] <= now_ms < self._live_ms[1]:
-            return
-        window.live_s += seconds
         window.touch_s += seconds * ((bid > 0 and bid == best[0]) + (ask > 0 and ask == best[1])) / 2
         if bid and ask:
             window.both_s += seconds

@@ -97,15 +97,15 @@ class Session:
         *,
         seed: int,
         series: Sequence[str],
-        windows: int,
+        seconds: float,
         world: WorldParameters,
         parameters: Parameters,
         latencies: Latencies = Latencies(),
         guarded: bool = True,
     ) -> None:
-        """`windows` of each series, the first of which began 5 s ago."""
+        """Windows that end within `seconds`; each series' first began 5 s ago. `guarded`: see Feeds."""
         self._parameters = parameters
-        self._windows = windows
+        self._last_ms = START_MS + round(seconds * 1000)
         exchange = self._exchange = Exchange()
         self._world = World(exchange, seed=seed, series=series, start_ms=START_MS, aligned=False, parameters=world)
         self._wallet = Wallet(exchange, CASH)
@@ -190,11 +190,8 @@ class Session:
         self._agenda.at(self._agenda.now_ns, partial(self._tick, "strategy", period_ns))
         self._agenda.at(self._agenda.now_ns, partial(self._tick, "executor", EXECUTOR_NS))
         world, feeds, agenda = self._world, self._feeds, self._agenda
-        last_ms = (
-            START_MS + AFTER_MS + max(m.end_ms - m.start_ms for m in self._exchange.markets.values()) * self._windows
-        )
-        while self._meters or not self._done:
-            assert self._now_ms < last_ms, "a window that never settles"
+        while self._now_ms < self._last_ms or self._meters:
+            assert self._now_ms < self._last_ms + AFTER_MS, "a window that never settles"
             self._now_ms += STEP_MS
             now_ns = self._now_ms * NS_PER_MS - self._origin_ns
             agenda.run(now_ns)
@@ -232,7 +229,7 @@ class Session:
         for listing in self._exchange.markets.values():
             symbol = listing.condition_id
             if symbol not in self._followed:
-                if listing.number < self._windows and self._now_ms >= listing.start_ms - LISTED_AHEAD_MS:
+                if listing.end_ms <= self._last_ms and self._now_ms >= listing.start_ms - LISTED_AHEAD_MS:
                     self._follow(listing)
             elif symbol in self._meters and listing.outcome:
                 winner = listing.up_token if listing.outcome == "up" else listing.down_token

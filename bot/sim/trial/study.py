@@ -20,6 +20,7 @@ from bot.sim.parameters import WorldParameters
 from bot.sim.trial.measures import PARTS, Window
 from bot.sim.trial.session import Latencies, Result, Session
 from bot.sim.trial.variants import OURS, variant
+from bot.venues.polymarket_metadata import parse_series
 
 SEEDS = 10_000  # sessions of one seed
 
@@ -64,7 +65,7 @@ def one(spec: Spec, name: str, number: int) -> Run:
         chosen.make,
         seed=spec.seed * SEEDS + number,
         series=[spec.series],
-        windows=spec.sessions[number],
+        seconds=spec.sessions[number] * parse_series(spec.series).length_s,
         world=spec.world,
         parameters=chosen.parameters,
         latencies=spec.latencies,

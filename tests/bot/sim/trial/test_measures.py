@@ -134,5 +134,5 @@ def test_time_with_both_sides_at_the_touch_and_beyond_true_p() -> None:
     assert window.spread_s == pytest.approx(0.002)
     assert window.share_s == pytest.approx(10.0)
     assert window.wrong_s == pytest.approx(2.0)
-    assert window.mode_s == pytest.approx({"NORMAL": 0.3, "REDUCE_ONLY": 0.1})
+    assert window.mode_s == pytest.approx({"NORMAL": 0.3})
     assert window.reason_s == pytest.approx({"WIDE": 0.1})

@@ -23,7 +23,7 @@ def session(make: Make, world: str | WorldParameters = "tight", seed: int = 1, *
         make,
         seed=seed,
         series=MINUTE,
-        windows=2,
+        seconds=120,
         world=worlds.world(world) if isinstance(world, str) else world,
         parameters=Parameters(),
         **given,  # type: ignore[arg-type]
