@@ -23,6 +23,7 @@ from bot.messages import (
     TickSizeChange,
     TimerTick,
 )
+from bot.quoting.asset import AssetModel
 from bot.quoting.debounce import SideState, next_px, worth_sending
 from bot.quoting.parameters import Parameters
 from bot.quoting.phases import Phase, phase_of, schedule_of
@@ -41,6 +42,8 @@ from bot.quoting.quotes import (
 from bot.quoting.strategy import Strategy
 from bot.quoting.touch import Touch as OthersTouch
 from bot.quoting.touch import touch_of
+from bot.quoting.toxicity import Toxicity
+from bot.quoting.window import Window
 from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns, Px, notional
 
 FAIR_HALF_SPREAD = 0.02
@@ -75,9 +78,29 @@ class Touch(Strategy):
         super().__init__(msgspec.structs.replace(parameters, hold_min=NEVER_HOLD), caches)
 
 
-class FairQuoter(Quoter):
+class Unmarked(Toxicity):
+    """Learns nothing from fills."""
+
+    def mark(self, bid: bool, horizon: int, markout: float, own: float, usual: float, now_ns: Ns) -> None:
+        pass
+
+
+class UnmarkedQuoter(Quoter):
+    def __init__(
+        self, market: Market, window: Window, model: AssetModel, parameters: Parameters, toxicity: Toxicity
+    ) -> None:
+        super().__init__(market, window, model, parameters, Unmarked())
+
+
+class WithoutToxicity(Strategy):
+    """Ours, but whatever its fills were worth."""
+
+    quoter = UnmarkedQuoter
+
+
+class FairQuoter(UnmarkedQuoter):
     def wanted(self, centre: float, widths: tuple[float, float], touch: OthersTouch) -> tuple[Px, Px]:
-        return _safe(centre, FAIR_HALF_SPREAD, self.tick, touch.bid, touch.ask, self.net)
+        return _safe(centre, FAIR_HALF_SPREAD, self.tick, touch, self.net)
 
 
 class Fair(Strategy):
@@ -103,9 +126,9 @@ class Fair(Strategy):
         super().__init__(bare, caches)
 
 
-def _safe(centre: float, half: float, tick: Px, best_bid: Px, best_ask: Px, q: float) -> tuple[Px, Px]:
+def _safe(centre: float, half: float, tick: Px, others: OthersTouch, q: float) -> tuple[Px, Px]:
     """Rounded outward, and never across the others' best."""
-    bid, ask = clamp(*outward(centre, half, half, tick), best_bid, best_ask, tick, PX_ONE)
+    bid, ask = clamp(*outward(centre, half, half, tick), others.bid, others.ask, tick, PX_ONE)
     bid, ask = bounded(bid, ask, tick)
     return uncrossed(bid * tick, ask * tick, q)
 
@@ -214,11 +237,10 @@ class Book:
     ) -> tuple[Leg, Leg]:
         market, tick = quoted.market, quoted.tick
         others = touch_of(view.bids, view.asks, position.working, market)
-        best_bid, best_ask = others.bid, others.ask
-        if not best_bid or not best_ask:
+        if not others.micro:
             return NO_LEG, NO_LEG
         net = (position.up_qty - position.down_qty) / QTY_ONE
-        targets = _safe(_microprice(view), self.distance(tick), tick, best_bid, best_ask, net)
+        targets = _safe(others.micro, self.distance(tick), tick, others, net)
         reserved = sum(notional(order.px, order.leaves_qty) for order in position.working if order.side is Side.BUY)
         account = Account(
             q=net,
@@ -247,7 +269,7 @@ class Book:
                 reduce_only=mode is QuoteMode.REDUCE_ONLY,
                 keep_route=side.kept_route(now_ns),
             )
-            for side, target, opposite in ((quoted.bid, targets[0], best_ask), (quoted.ask, targets[1], best_bid))
+            for side, target, opposite in ((quoted.bid, targets[0], others.ask), (quoted.ask, targets[1], others.bid))
         ]
         return within_cash(legs[0], legs[1], account.cash, market.min_qty)
 
@@ -259,8 +281,3 @@ class Naive(Book):
 
     def distance(self, tick: Px) -> float:
         return tick / PX_ONE
-
-
-def _microprice(view: BookView) -> float:
-    (bid, bid_qty), (ask, ask_qty) = view.bids[0], view.asks[0]
-    return (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty) / PX_ONE

@@ -12,7 +12,7 @@ import msgspec
 from bot.errors import SettingsError
 from bot.quoting.parameters import Parameters
 from bot.quoting.strategy import Strategy
-from bot.sim.trial.baselines import Book, Fair, Naive, Nothing, Touch
+from bot.sim.trial.baselines import Book, Fair, Naive, Nothing, Touch, WithoutToxicity
 from bot.sim.trial.session import Make
 
 OURS = "ours"
@@ -36,6 +36,7 @@ ABLATIONS: dict[str, dict[str, float]] = {
     "bipower": {"omega": 1.0},
 }
 GUARD_BAND = "guard_band"
+TOXICITY = "toxicity"
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -52,6 +53,8 @@ def variant(name: str, parameters: Parameters) -> Variant:
         return Variant(BASELINES[name], parameters)
     if name == GUARD_BAND:
         return Variant(Strategy, parameters, guarded=False)
+    if name == TOXICITY:
+        return Variant(WithoutToxicity, parameters)
     return Variant(Strategy, msgspec.structs.replace(parameters, **_changes(name)))
 
 
@@ -66,6 +69,6 @@ def _changes(name: str) -> Mapping[str, float]:
         except ValueError:
             equals = ""
         if not equals or key not in Parameters.__struct_fields__:
-            known = ", ".join(sorted([*ABLATIONS, GUARD_BAND]))
+            known = ", ".join(sorted([*ABLATIONS, GUARD_BAND, TOXICITY]))
             raise SettingsError(f"unknown ablation {name!r}: want one of {known}, or a parameter as in c_lat=0")
     return changes
