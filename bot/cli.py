@@ -282,6 +282,11 @@ def fair(as_json: bool, **inputs: Any) -> None:
     help="Own, of orders and cancels.",
 )
 @click.option(
+    "--misjudge",
+    type=click.Choice(["sigma*0.8", "sigma*1.25", "basis+2bp", "basis-2bp", "lag+2s", "lag-2s"]),
+    help="What the model has wrong.",
+)
+@click.option(
     "--baseline",
     "baselines",
     multiple=True,

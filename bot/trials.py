@@ -13,11 +13,22 @@ import orjson
 
 from bot.settings import load
 from bot.sim import worlds
+from bot.sim.trial.feeds import Misjudged
 from bot.sim.trial.session import Latencies
 from bot.sim.trial.study import Spec, study
 from bot.sim.trial.variants import BASELINES
 
 NOTE = "Generated market: these figures rank ideas and forecast no live profit."
+
+# What may be misjudged: changes of the world, of the strategy's parameters, and what the bot is told.
+MISJUDGED: dict[str, tuple[dict[str, int], dict[str, float], Misjudged]] = {
+    "sigma*0.8": ({}, {"psi": 0.8}, Misjudged()),
+    "sigma*1.25": ({}, {"psi": 1.25}, Misjudged()),
+    "basis+2bp": ({}, {}, Misjudged(strike_log=-2e-4)),
+    "basis-2bp": ({}, {}, Misjudged(strike_log=2e-4)),
+    "lag+2s": ({}, {}, Misjudged(stamp_s=2)),
+    "lag-2s": ({"twap_lag_ms": 3_000}, {}, Misjudged(stamp_s=-2)),  # of a lag that is longer, or it could not be learnt
+}
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("mean_usd", "PnL $", "{:.2f}"),
@@ -47,6 +58,7 @@ def show_trial(
     series: str,
     taker_delay_ms: int | None,
     latency_ms: float,
+    misjudge: str | None,
     baselines: tuple[str, ...],
     ablations: tuple[str, ...],
     jobs: int | None,
@@ -59,20 +71,31 @@ def show_trial(
     chosen = worlds.world(name)
     if taker_delay_ms is not None:
         chosen = msgspec.structs.replace(chosen, taker_delay_ms=taker_delay_ms)
+    parameters = load(config)[0].parameters()
+    changes, tuned, misjudged = MISJUDGED[misjudge] if misjudge else ({}, {}, Misjudged())
+    chosen = msgspec.structs.replace(chosen, **changes)
     spec = Spec(
         windows=windows,
         seed=1 if seed is None else seed,
         world=chosen,
         series=series,
-        parameters=load(config)[0].parameters(),
+        parameters=msgspec.structs.replace(parameters, **tuned),
         latencies=Latencies(order_ms=latency_ms, cancel_ms=latency_ms),
+        misjudged=misjudged,
         baselines=baselines or tuple(BASELINES),
         ablations=ablations,
     )
     tasks = len(spec.names) * len(spec.sessions)
     with click.progressbar(length=tasks, label="sessions", file=sys.stderr, show_pos=True) as bar:
         figures = study(spec, jobs or os.cpu_count() or 1, lambda run: bar.update(1))
-    report = {**figures, "world": name, "taker_delay_ms": chosen.taker_delay_ms, "latency_ms": latency_ms, "note": NOTE}
+    report = {
+        **figures,
+        "world": name,
+        "taker_delay_ms": chosen.taker_delay_ms,
+        "latency_ms": latency_ms,
+        "misjudged": misjudge,
+        "note": NOTE,
+    }
     if html is not None:
         from bot.sim.trial.page import page
 
@@ -90,7 +113,8 @@ def table(report: dict[str, Any]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         f"{report['windows']} windows of {report['series']} in {report['world']}, seed {report['seed']}, taker delay "
-        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms. {report['note']}",
+        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms, misjudged {report['misjudged'] or 'nothing'}. "
+        f"{report['note']}",
         "",
         *("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows),
         "",

@@ -18,9 +18,11 @@ from pathlib import Path
 import msgspec
 import orjson
 
-from bot.sim.exchange import Printed
+from bot.sim.exchange import Exchange, Printed
+from bot.sim.market import World
 from bot.sim.parameters import WorldParameters
-from bot.sim.virtual import VirtualVenue
+from bot.sim.prices import STEP_MS
+from bot.sim.virtual import START_MS
 from bot.units import QTY_ONE, Px, parse_px
 
 SINCE_S = (10, 215)  # into the window: makers have settled, and the end is not near
@@ -100,12 +102,14 @@ def generated(parameters: WorldParameters, seeds: int = SEEDS, seconds: int = SE
     """The same of generated markets, looked at after each step with a trade in it."""
     sample = Sample()
     for seed in range(seeds):
-        venue = VirtualVenue(seed=seed, series=SERIES, parameters=parameters)
-        for now_ms in range(venue.now_ms + 10, venue.now_ms + seconds * 1000, 10):
-            _, events = venue.advance(now_ms)
-            for condition_id in dict.fromkeys(event.condition_id for event in events if isinstance(event, Printed)):
-                market = venue.exchange.markets[condition_id]
-                bids, asks = venue.exchange.book(market.up_token)
+        exchange = Exchange()
+        world = World(exchange, seed=seed, series=SERIES, start_ms=START_MS, aligned=False, parameters=parameters)
+        for now_ms in range(START_MS + STEP_MS, START_MS + seconds * 1000, STEP_MS):
+            world.step(now_ms)
+            traded = [event.condition_id for event in exchange.take_events() if isinstance(event, Printed)]
+            for condition_id in dict.fromkeys(traded):
+                market = exchange.markets[condition_id]
+                bids, asks = exchange.book(market.up_token)
                 sample.add((now_ms - market.start_ms) / 1000, _best_first(bids), _best_first(asks))
     return sample.figures()
 

@@ -5,8 +5,11 @@ Keeps the bot's books and rings as the real feeds do, without their frames. Know
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
+
+import msgspec
 
 from bot.book import MarketBook
 from bot.caches import RING_S, BookCache, Caches, Reference, ReferenceCache, Settlement
@@ -23,6 +26,14 @@ SETTLEMENT_S = 120  # of the settlement stream, as a subscription begins with it
 RECONNECT_NS: Ns = 250 * NS_PER_MS
 
 Tell = Callable[[str, Message], None]  # component, message
+
+
+class Misjudged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the bot is told wrongly, as if it had misjudged it: strikes by a log (the same as a basis that far off), and
+    the stamps of the settlement stream (so that its lag is learnt that much too long)."""
+
+    strike_log: float = 0.0
+    stamp_s: int = 0
 
 
 def market_of(listing: SimMarket) -> Market:
@@ -59,6 +70,7 @@ class Feeds:
         lines: dict[str, Line],
         origin_ns: Ns,
         guarded: bool,
+        misjudged: Misjudged,
     ) -> None:
         """`guarded`: a reference price beyond a quote's guard wakes the strategy at once."""
         self._world = world
@@ -68,6 +80,7 @@ class Feeds:
         self._lines = lines
         self._origin_ns = origin_ns
         self._guarded = guarded
+        self._misjudged = misjudged
         self._books: dict[str, tuple[MarketBook, BookCache]] = {}
         self._symbols: dict[str, tuple[str, ReferenceCache]] = {}
         self._history_from: dict[str, int] = {}  # by symbol: the second its ring begins with
@@ -89,7 +102,7 @@ class Feeds:
         for asset, window_s in self._world.streams:
             stream = self._caches.settlement_of(asset, window_s)
             for stamp_ms, value in self._world.settlement_history(asset, window_s, SETTLEMENT_S):
-                stream.put(Settlement(value_e8=round(value * 1e8), utc_ms=stamp_ms, recv_ns=now_ns))
+                stream.put(self._settlement(asset, stamp_ms, value, now_ns))
 
     def follow(self, market: Market, now_ns: Ns) -> None:
         """Subscribe to a market's book."""
@@ -188,8 +201,16 @@ class Feeds:
         self._lag_ms[asset] = known + LAG_WEIGHT * (lag_ms - known)
 
     def _twap(self, event: Twap, now_ns: Ns) -> None:
-        value = Settlement(value_e8=round(event.value * 1e8), utc_ms=event.ts_ms, recv_ns=now_ns)
+        value = self._settlement(event.asset, event.ts_ms, event.value, now_ns)
         self._caches.settlement_of(event.asset, event.window_s).put(value)
+
+    def _settlement(self, asset: str, stamp_ms: int, value: float, now_ns: Ns) -> Settlement:
+        wrong = self._misjudged
+        stamp_ms += wrong.stamp_s * 1000
+        markets = self._world.exchange.markets.values()
+        if wrong.strike_log and any(m.start_ms == stamp_ms and m.asset == asset for m in markets):
+            value *= math.exp(wrong.strike_log)
+        return Settlement(value_e8=round(value * 1e8), utc_ms=stamp_ms, recv_ns=now_ns)
 
     def _changes(self, changes: list[BookChanged], now_ns: Ns) -> None:
         self._caches.market_frame_ns = now_ns

@@ -19,7 +19,7 @@ def page(report: Mapping[str, Any]) -> str:
     strategies: Mapping[str, Mapping[str, Any]] = report["strategies"]
     about = (
         f"{report['windows']} windows of {report['series']}, world {report['world']}, seed {report['seed']}, taker delay "
-        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms"
+        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms, misjudged {report['misjudged'] or 'nothing'}"
     )
     compared = {
         **{f"ours less {name}": row for name, row in report["paired"].items()},
@@ -51,6 +51,8 @@ def page(report: Mapping[str, Any]) -> str:
 def _differences(compared: Mapping[str, Mapping[str, Any]]) -> str:
     chart = pygal.HorizontalBar(**_looks("Paired edge, USD a window, with 95 % intervals"), show_legend=False)
     chart.x_labels = list(compared)
+    ends = [0.0, *(end for row in compared.values() for end in row["ci95"])]
+    chart.range = min(ends), max(ends)
     chart.add(
         "",
         [

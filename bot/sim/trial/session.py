@@ -53,7 +53,7 @@ from bot.sim.parameters import WorldParameters
 from bot.sim.prices import STEP_MS
 from bot.sim.trial.clock import Agenda, Line
 from bot.sim.trial.connection import Connection
-from bot.sim.trial.feeds import Feeds, market_of
+from bot.sim.trial.feeds import Feeds, Misjudged, market_of
 from bot.sim.trial.measures import SAMPLE_MS, Meter, Window
 from bot.sim.trial.wallet import Wallet, order_id_of
 from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns, Usd
@@ -102,11 +102,12 @@ class Session:
         parameters: Parameters,
         latencies: Latencies = Latencies(),
         guarded: bool = True,
+        misjudged: Misjudged = Misjudged(),
     ) -> None:
         """Windows that end within `seconds`; each series' first began 5 s ago. `guarded`: see Feeds."""
         self._parameters = parameters
         self._last_ms = START_MS + round(seconds * 1000)
-        exchange = self._exchange = Exchange()
+        exchange = self.exchange = Exchange()
         self._world = World(exchange, seed=seed, series=series, start_ms=START_MS, aligned=False, parameters=world)
         self._wallet = Wallet(exchange, CASH)
         self._now_ms = START_MS
@@ -130,6 +131,7 @@ class Session:
             },
             origin_ns=self._origin_ns,
             guarded=guarded,
+            misjudged=misjudged,
         )
         self._feeds.load(self._agenda.now_ns)
         everything = Freshness(heartbeat_ns_max=NEVER, user_ns_max=NEVER, open_orders_ns_max=NEVER, lease_ns_max=NEVER)
@@ -226,7 +228,7 @@ class Session:
 
     def _poll(self) -> None:
         """What the bot learns of markets by asking: new windows, and how old ones ended."""
-        for listing in self._exchange.markets.values():
+        for listing in self.exchange.markets.values():
             symbol = listing.condition_id
             if symbol not in self._followed:
                 if listing.end_ms <= self._last_ms and self._now_ms >= listing.start_ms - LISTED_AHEAD_MS:
@@ -267,7 +269,7 @@ class Session:
             meter.sample(
                 self._now_ms,
                 orders,
-                self._exchange.best(symbol),
+                self.exchange.best(symbol),
                 intent.quote_mode if intent is not None else None,
                 names(intent.reasons) if intent is not None and intent.reasons else (),
             )
@@ -276,7 +278,7 @@ class Session:
 
     def _collect(self) -> None:
         """What the exchange said since the last look, to the streams; and to the meters, which see the venue itself."""
-        events = self._exchange.take_events()
+        events = self.exchange.take_events()
         self._feeds.hear_trading(events, self._agenda.now_ns)
         for event in events:
             if not isinstance(event, OrderEvent | TradeEvent):

@@ -17,6 +17,7 @@ import msgspec
 
 from bot.quoting.parameters import Parameters
 from bot.sim.parameters import WorldParameters
+from bot.sim.trial.feeds import Misjudged
 from bot.sim.trial.measures import PARTS, Window
 from bot.sim.trial.session import Latencies, Result, Session
 from bot.sim.trial.variants import OURS, variant
@@ -34,6 +35,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     world: WorldParameters
     parameters: Parameters
     latencies: Latencies = Latencies()
+    misjudged: Misjudged = Misjudged()
     series: str = "btc-updown-5m"
     baselines: tuple[str, ...] = ()
     ablations: tuple[str, ...] = ()
@@ -70,6 +72,7 @@ def one(spec: Spec, name: str, number: int) -> Run:
         parameters=chosen.parameters,
         latencies=spec.latencies,
         guarded=chosen.guarded,
+        misjudged=spec.misjudged,
     )
     return Run(name=name, number=number, result=session.run(), cpu_s=time.process_time() - began_s)
 
@@ -103,7 +106,7 @@ def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: N
         "windows": spec.windows,
         "seed": spec.seed,
         "series": spec.series,
-        "strategies": {name: figures(windows[name]) for name in (OURS, *spec.baselines)},
+        "strategies": {name: figures(rows) for name, rows in windows.items()},
         "paired": {name: paired(windows[OURS], windows[name]) for name in spec.baselines},
         "ablations": {name: paired(windows[OURS], windows[name]) for name in spec.ablations},
         "ledger_error_e6": max(run.result.ledger_error_e6 for run in every),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 
@@ -12,6 +14,7 @@ from bot.quoting.strategy import Strategy
 from bot.sim import worlds
 from bot.sim.parameters import WorldParameters
 from bot.sim.trial.baselines import Naive, Nothing, Touch
+from bot.sim.trial.feeds import Misjudged
 from bot.sim.trial.session import START_MS, START_NS, Latencies, Make, Result, Session
 from bot.units import NS_PER_MS, Ns
 
@@ -132,3 +135,36 @@ def test_an_order_takes_its_way_there_and_back_until_it_is_known_to_work() -> No
     waits = sorted((at_ns - made[0].first[name]) / NS_PER_MS for name, at_ns in made[0].worked.items())
     assert len(waits) > 10
     assert waits[len(waits) // 2] > 200  # less than the median: many are cancelled before they are known to work
+
+
+class Believer(Strategy):
+    """Keeps what it believes of its markets' strikes and of the stream's lag."""
+
+    def __init__(self, parameters: Parameters, caches: Caches) -> None:
+        super().__init__(parameters, caches)
+        self.lag_s = 0
+        self.strikes: set[float] = set()
+
+    def handle(self, message: Message, now_ns: Ns) -> list[Message]:
+        out = super().handle(message, now_ns)
+        for quoter in self._quoters.values():
+            assert quoter.window.basis is not None
+            self.lag_s = quoter.window.basis.lag_s
+            self.strikes.add(quoter.window.strike)
+        return out
+
+
+def test_what_is_misjudged_is_what_the_strategy_believes() -> None:
+    """Strikes two basis points too low, and a stream that seems to lag one second more than it does."""
+    made: list[Believer] = []
+
+    def make(parameters: Parameters, caches: Caches) -> Believer:
+        made.append(Believer(parameters, caches))
+        return made[0]
+
+    wrong = session(make, misjudged=Misjudged(strike_log=-2e-4, stamp_s=1))
+    wrong.run()
+    true_strikes = [market.strike for market in wrong.exchange.markets.values() if market.strike]
+    for told in made[0].strikes - {0.0}:
+        assert min(abs(math.log(told / true) + 2e-4) for true in true_strikes) < 1e-4
+    assert made[0].lag_s == 2  # one second in truth

@@ -19,6 +19,7 @@ from bot.sim import worlds
 from bot.sim.trial.measures import Window
 from bot.sim.trial.study import Spec, figures, paired, study, t_quantile
 from bot.sim.trial.variants import ABLATIONS, BASELINES, variant
+from bot.trials import MISJUDGED
 
 
 def windows(edges: list[float], pnl: list[float] | None = None) -> list[Window]:
@@ -87,7 +88,7 @@ def test_the_command_prints_what_the_contract_says_and_a_page_that_loads_nothing
     assert code == 0, err
     told: dict[str, Any] = orjson.loads(out)
     assert {"windows", "seed", "world", "strategies", "paired", "ablations", "ledger_error_e6"} <= set(told)
-    assert set(told["strategies"]) == {"ours", "nothing"}
+    assert set(told["strategies"]) == {"ours", "nothing", "skew"}
     assert {
         *("mean_usd", "sd_usd", "t", "edge_usd", "edge_t", "edge_c", "wrong_side", "m1_c", "m5_c", "m30_c", "fills"),
         *("shares", "at_touch", "uptime", "spread_c", "requests_per_s", "q_abs_end", "worst1pct_usd"),
@@ -107,6 +108,7 @@ def test_what_cannot_be_tried_is_refused_before_anything_runs(options: tuple[str
     assert options[1] in str(done.exception)
 
 
-def test_every_baseline_can_be_asked_for() -> None:
-    options = next(p for p in bot.commands["trial"].params if p.name == "baselines")
-    assert list(options.type.choices) == list(BASELINES)
+@pytest.mark.parametrize(("option", "known"), [("baselines", BASELINES), ("misjudge", MISJUDGED)])
+def test_the_command_line_offers_all_there_are(option: str, known: dict[str, object]) -> None:
+    offered = next(p for p in bot.commands["trial"].params if p.name == option)
+    assert list(offered.type.choices) == list(known)
