@@ -182,9 +182,7 @@ class Executor(Reads):
 
     def _flush_queries(self) -> None:
         for order_id, order in list(self.queries.items()):
-            if not order.query_due_ns:
-                del self.queries[order_id]
-            elif not order.query_ns and self.now >= order.query_due_ns and self.budget.take_query(self.now):
+            if not order.query_ns and self.now >= order.query_due_ns and self.budget.take_query(self.now):
                 del self.queries[order_id]
                 self.orders.asked(order, self.now)
                 self.out.append(

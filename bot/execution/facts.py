@@ -67,7 +67,7 @@ class Facts(Books):
                 self.tell(Event.CANCEL_OK, order, report)
             case ExecType.CANCELED:
                 self._cancellation(order, report)
-            case ExecType.REJECTED:
+            case _:  # REJECTED
                 self.tell(Event.GATE_REFUSED if report.source is Source.GATE else Event.REJECTED, order, report)
                 if order is not None:
                     self._rejected(order, report)

@@ -164,9 +164,6 @@ class Positions:
         self.cash += payout
         return payout
 
-    def forget(self, symbol: str) -> None:
-        self.holdings.pop(symbol, None)
-
     def prune(self, now_ns: Ns, keep_ns: Ns) -> None:
         """Drop the keys of fills so old that nobody will tell them again."""
         old = []

@@ -155,9 +155,8 @@ class Reads(Facts):
                 self.tell(Event.QUERY_MATCHED, order, cum=message.cum_qty)
             case FoundStatus.CANCELED:
                 self.tell(Event.QUERY_CANCELED, order, cum=message.cum_qty)
-            case FoundStatus.ABSENT:
-                if valid:
-                    self.tell(Event.QUERY_NULL, order, asked_ns=message.asked_ns)
+            case _ if valid:  # ABSENT
+                self.tell(Event.QUERY_NULL, order, asked_ns=message.asked_ns)
         if order.is_open and valid and message.found is not FoundStatus.LIVE and not news:
             order.empty_query = True
         self.orders.query_answered(order, message.asked_ns, self.now, known=True)

@@ -123,13 +123,13 @@ class Recovery:
         return self._clear(BotState.STOPPING, reason, now_ns, epoch)
 
     def resume(self, now_ns: Ns) -> None:
-        if self.state is not BotState.HALTED:
-            return
+        assert self.state is BotState.HALTED
         self.reasons = []
         if self.flat:
             self._reconcile(now_ns)
         else:
             self.state, self._after_flat = BotState.FAILING, BotState.COOLDOWN
+            self._cooldown_ns = max(self._cooldown_ns, self._timers.cooldown_ns)
 
     def restart(self, now_ns: Ns) -> None:
         """A new run with the old one's state: epoch, watermark and how often it failed lately stay."""

@@ -109,3 +109,9 @@ def test_the_halt_latch_is_asked_each_time() -> None:
     assert reject(gate, an_order("o1")) is None
     latch.append(True)
     assert reject(gate, an_order("o2")) is Reject.SHUT
+
+
+def test_a_change_that_neither_shuts_nor_opens_leaves_the_gate_as_it_is() -> None:
+    gate = Gate()
+    gate.apply(GateChange(epoch=3))
+    assert (gate.epoch(), set(gate.shut_by())) == (3, {"start"})

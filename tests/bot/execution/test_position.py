@@ -123,3 +123,103 @@ def test_old_keys_are_forgotten_but_not_what_they_added_up_to() -> None:
     positions.prune(100 * NS_PER_S, keep_ns=10 * NS_PER_S)
     assert positions.known(trade("o", 10)) is None
     assert positions.quantities(a_market())[0] == 10 * QTY_ONE
+
+
+@pytest.mark.parametrize(
+    ("status", "unsettled"), [(s, s in (TradeStatus.MATCHED, TradeStatus.RETRYING)) for s in list(TradeStatus)[:4]]
+)
+def test_a_fill_is_unsettled_until_it_is_mined(status: TradeStatus, unsettled: bool) -> None:
+    positions = Positions()
+    positions.book(trade("o", 10, status=status), SYMBOL, UP, Side.BUY, 1)
+    assert (positions.unsettled_qty(UP) > 0) is unsettled
+    positions = Positions()
+    booked(positions, 10)
+    if status is not TradeStatus.MATCHED:
+        positions.settle_step(trade("o", 10, status=status))
+    assert (positions.unsettled_qty(UP) > 0) is unsettled
+
+
+def test_what_was_sold_or_is_of_another_token_is_not_unsettled_inventory() -> None:
+    positions = Positions()
+    booked(positions, 10, side=Side.SELL)
+    booked(positions, 10, exec_id="t2", asset=DOWN)
+    assert positions.unsettled_qty(UP) == 0
+
+
+def test_a_voided_fill_is_not_unsettled_and_never_rises_again() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    assert positions.void(trade("o", 10)).status is TradeStatus.FAILED
+    assert positions.unsettled == {}
+    assert not positions.rises(trade("o", 10, status=TradeStatus.CONFIRMED))
+
+
+def test_a_step_without_a_word_does_not_rise() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    assert not positions.rises(trade("o", 10, status=None))
+    assert not positions.rises(trade("o", 10, status=TradeStatus.MATCHED))
+    with pytest.raises(AssertionError):
+        positions.settle_step(trade("o", 10, status=None))
+
+
+def test_money_paid_is_kept_by_token() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    booked(positions, 4, exec_id="t2", asset=DOWN, px=5500)
+    booked(positions, 5, exec_id="t3", side=Side.SELL, px=8000)
+    holding = positions.of(SYMBOL)
+    assert holding.paid == {UP: 0, DOWN: 2_200_000}
+    assert holding.invested == 2_200_000
+    positions.void(trade("o", 10))
+    assert (holding.paid[UP], holding.tokens[UP]) == (-4_000_000, -5 * QTY_ONE)
+
+
+def test_a_fill_keeps_what_was_told_of_it() -> None:
+    positions = Positions()
+    record = positions.book(trade("o", 10, px=4000, status=None), SYMBOL, UP, Side.SELL, 7, history=True)
+    assert (record.symbol, record.order_id, record.asset_id, record.side) == (SYMBOL, "o", UP, Side.SELL)
+    assert (record.px, record.qty, record.cost, record.signed_qty) == (4000, 10 * QTY_ONE, -4_000_000, -10 * QTY_ONE)
+    assert (record.status, record.booked_ns, record.void, record.history) == (TradeStatus.MATCHED, 7, False, True)
+    assert positions.known(trade("o", 1)) is record
+    assert positions.last_booked_ns == 7
+
+
+def test_a_tombstone_keeps_the_key_and_the_first_word_stands() -> None:
+    positions = Positions()
+    positions.bury(trade("o", 10, px=4000, asset_id=DOWN, side=Side.SELL), SYMBOL, 7)
+    record = positions.known(trade("o", 10))
+    assert record is not None
+    assert (record.symbol, record.order_id, record.asset_id, record.side) == (SYMBOL, "o", DOWN, Side.SELL)
+    assert (record.px, record.qty, record.cost, record.status, record.booked_ns) == (4000, 0, 0, TradeStatus.FAILED, 7)
+    positions.bury(trade("o", 99), "other", 8)
+    assert positions.known(trade("o", 10)) is record
+    positions.bury(trade("p", 10), SYMBOL, 7)
+    assert positions.fills["t1", "p"].side is Side.BUY  # nobody said
+
+
+def test_a_market_is_paid_out_once() -> None:
+    positions = Positions()
+    booked(positions, 10)
+    assert positions.pay_out(SYMBOL, UP) == 10 * QTY_ONE
+    holding = positions.of(SYMBOL)
+    assert (holding.winner, holding.tokens, holding.paid) == (UP, {}, {})
+    with pytest.raises(AssertionError):
+        positions.pay_out(SYMBOL, UP)
+    assert Positions().pay_out(SYMBOL, UP) == 0
+
+
+def test_history_told_after_the_payout_is_paid_and_not_charged() -> None:
+    positions = Positions()
+    positions.pay_out(SYMBOL, UP)
+    booked(positions, 10, history=True)
+    assert positions.cash == 10 * USD_ONE
+    assert positions.of(SYMBOL).tokens == {}
+
+
+def test_keys_as_old_as_the_limit_are_kept_and_the_unsettled_go_with_the_old() -> None:
+    positions = Positions()
+    booked(positions, 10, now=1)
+    booked(positions, 10, exec_id="t2", now=2)
+    positions.prune(12, keep_ns=10)
+    assert list(positions.fills) == list(positions.unsettled) == [("t2", "o")]
