@@ -191,6 +191,7 @@ class Reads(Facts):
     def forget_run(self) -> None:
         """A new run with the old one's state: its counts begin anew, and earlier fills are read from the venue again."""
         self.counts = dict.fromkeys(self.counts, 0)
+        self.wishes = 0
         self.user_events = dict.fromkeys(self.user_events, 0)
         self.alerts.clear()
         self.alert_seq = 0

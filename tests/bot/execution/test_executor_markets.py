@@ -27,6 +27,7 @@ from bot.messages import (
     OpenOrders,
     OrderState,
     PositionReport,
+    Restarted,
     Resume,
     Settled,
     Shutdown,
@@ -260,6 +261,44 @@ def test_a_cancellation_of_a_rejected_order_warns() -> None:
     assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [
         (2, f"CANCELLATION of order {order_id}, which is rejected")
     ]
+
+
+# -- a new run with the old one's state -------------------------------------------------------------------------------
+
+
+def test_a_restart_chases_what_was_out_and_begins_its_counts_anew() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000, offer=5200)
+    bench.tell(acked(bench.order(0).order_id))
+    bench.executor.alert(2, "old")
+    bench.tell(FeedStatus(feed="user", connected=False))
+    epoch = bench.executor.recovery.epoch
+    bench.now += NS_PER_S
+    bench.tell(Restarted())
+    assert [bench.order(n).state for n in (0, 1)] == [OrderState.UNKNOWN] * 2
+    assert all(bench.order(n).cancel_wanted for n in (0, 1))
+    body = bench.executor.status_report().body
+    assert (body["state"], body["epoch"], body["flat"], body["alerts"]) == ("starting", epoch, False, [])
+    assert body["orders"]["placed"] == body["risk"]["wishes"]["max"] == 0
+    assert body["intents"] == {"handled": 0, "refused": 0}
+    assert body["user_events"] == {"handled": 0, "duplicates": 0, "quarantined": 0}
+    assert bench.executor.recovery.clearing_ns == 0 and not bench.executor.recovery.user_up
+    assert bench.executor.positions.last_booked_ns == bench.now
+    assert all(report.working for report in of(PositionReport, bench.sent[-1:]))
+
+
+def test_after_a_restart_the_same_intents_count_anew_and_salts_begin_at_the_new_base() -> None:
+    bench = Bench()
+    bench.intent(bid=5000)
+    first = bench.order().cl_ord_id
+    bench.tell(Restarted())
+    bench.executor._salt_base = 0x2000
+    bench.tell(FeedStatus(feed="user", connected=True))
+    bench.run(8)
+    assert bench.state is BotState.QUOTING
+    bench.seq = 0
+    (order,) = of(NewOrder, bench.intent(bid=5000))
+    assert (first, order.cl_ord_id, order.salt) == ("1000-1", "2000-1", 0x2001)
 
 
 # -- housekeeping ----------------------------------------------------------------------------------------------------

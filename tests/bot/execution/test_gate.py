@@ -111,6 +111,15 @@ def test_the_halt_latch_is_asked_each_time() -> None:
     assert reject(gate, an_order("o2")) is Reject.SHUT
 
 
+def test_the_executors_shut_is_its_own_and_it_takes_it_back_together_with_the_starts() -> None:
+    gate = Gate()
+    gate.apply(GateChange(epoch=3, shut=True, reason="why"))
+    assert gate.shut_by() == {"start": "not reconciled yet", "executor": "why"}
+    gate.shut("root", "another")
+    gate.apply(GateChange(epoch=4, shut=False))
+    assert gate.shut_by() == {"root": "another"}
+
+
 def test_a_change_that_neither_shuts_nor_opens_leaves_the_gate_as_it_is() -> None:
     gate = Gate()
     gate.apply(GateChange(epoch=3))
