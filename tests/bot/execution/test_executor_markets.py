@@ -283,7 +283,6 @@ def test_a_restart_chases_what_was_out_and_begins_its_counts_anew() -> None:
     assert body["intents"] == {"handled": 0, "refused": 0}
     assert body["user_events"] == {"handled": 0, "duplicates": 0, "quarantined": 0}
     assert bench.executor.recovery.clearing_ns == 0 and not bench.executor.recovery.user_up
-    assert bench.executor.positions.last_booked_ns == bench.now
     assert all(report.working for report in of(PositionReport, bench.sent[-1:]))
 
 

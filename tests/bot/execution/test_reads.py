@@ -143,12 +143,13 @@ def test_a_stranger_in_a_market_we_do_not_know_is_cancelled_all_the_same() -> No
     assert of(CancelOrder, said) and of(Halt, said)  # type: ignore[arg-type]
 
 
-def test_what_an_earlier_run_left_is_not_adopted_but_cancelled_with_all() -> None:
-    bench = Bench(start=False, obey=False)
-    bench.tell(FeedStatus(feed="user", connected=True))
-    bench.tick()
-    read(bench, row())
-    assert (bench.executor.orders.by_id, bench.state) == ({}, BotState.FAILING)
+def test_what_an_unclean_end_left_is_not_adopted_but_cancelled_with_all() -> None:
+    for clean, state in ((False, BotState.FAILING), (True, BotState.HALTED)):
+        bench = Bench(start=False, obey=False, clean_start=clean)
+        bench.tell(FeedStatus(feed="user", connected=True))
+        bench.tick()
+        read(bench, row())
+        assert (len(bench.executor.orders.by_id), bench.state) == (int(clean), state)
 
 
 # -- one order -------------------------------------------------------------------------------------------------------

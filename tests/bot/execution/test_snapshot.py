@@ -18,7 +18,7 @@ from bot.execution.budget import Rates
 from bot.execution.executor import Executor
 from bot.execution.risk import Limits
 from bot.execution.slots import Slot
-from bot.execution.snapshot import _types, restore, snapshot
+from bot.execution.snapshot import Snapshot, _types, restore, snapshot
 from bot.execution.timers import Timers
 from bot.units import NS_PER_S, QTY_ONE
 
@@ -164,3 +164,11 @@ def test_no_struct_hides_another_that_may_change() -> None:
         for field in msgspec.structs.fields(kind):
             inside = [name for name in mutable if re.search(rf"{name}\b", str(field.type))]
             assert not inside, f"{kind.__name__}.{field.name} holds {inside}"
+
+
+def test_a_form_that_this_build_does_not_know_is_another_build_s() -> None:
+    written = msgspec.msgpack.decode(snapshot(an_executor()))
+    fields = written if isinstance(written, dict) else dict(zip(Snapshot.__struct_fields__, written, strict=True))
+    fields["tree"]["counts"] = ["heap", 1, 2]
+    with pytest.raises(OtherBuild, match="stands for nothing"):
+        restore(an_executor(), msgspec.msgpack.encode(fields))
