@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from actors.core import CoreActor
-from bot.messages import Message, Nudge, TimerTick
-from bot.units import NS_PER_S, Ns
+from bot.messages import Nudge, TimerTick
+from bot.units import NS_PER_MS, NS_PER_S, Ns
+
+GUARD_GAP_NS: Ns = NS_PER_MS
 
 
 class StrategyActor(CoreActor):
-    """Invariant: two runs lie at least 1/max_hz apart, and a wake-up waits no longer than that for its run.
+    """Invariant: two runs lie at least 1/max_hz apart, and a wake-up waits no longer than that for its run. A broken
+    guard waits for a millisecond at most: a quote without edge is threatened now.
 
     One that comes too soon is held with an alarm on the mailbox. A held tick is not replaced by a nudge, or nudges at
     max_hz would keep wall time from the core for good. What is no wake-up (positions, markets) goes straight through.
@@ -19,20 +22,28 @@ class StrategyActor(CoreActor):
     def __init__(self, *, max_hz: float, **core: Any) -> None:
         super().__init__(**core)
         self._gap_ns = int(NS_PER_S / max_hz)
-        self._next_ns: Ns = 0
-        self._held: Message | None = None
+        self._ran_ns: Ns = 0
+        self._held: TimerTick | Nudge | None = None
+        self._due_ns: Ns = 0  # when the held one may run
 
-    def handle(self, message: Message) -> None:
-        if not isinstance(message, TimerTick | Nudge):
+    def handle(self, message: Any) -> None:
+        kind = type(message)  # isinstance against a Struct is an ABC check
+        if kind is not TimerTick and kind is not Nudge:
             super().handle(message)
             return
-        if not isinstance(self._held, TimerTick) or isinstance(message, TimerTick):
-            self._held = message
         now_ns = self.clock()
-        if now_ns < self._next_ns:
-            self.mailbox.set_alarm(self._next_ns, self._held)
+        urgent = kind is Nudge and message.guard
+        due_ns = self._ran_ns + (GUARD_GAP_NS if urgent else self._gap_ns)
+        if self._held is None:
+            self._held, self._due_ns = message, due_ns
+        else:
+            self._due_ns = min(self._due_ns, due_ns)
+            if kind is TimerTick or (type(self._held) is Nudge and (urgent or not self._held.guard)):
+                self._held = message
+        if now_ns < self._due_ns:
+            self.mailbox.set_alarm(self._due_ns, self._held)
             return
         wake, self._held = self._held, None
         self.mailbox.clear_alarm()
-        self._next_ns = now_ns + self._gap_ns
+        self._ran_ns = now_ns
         super().handle(wake)

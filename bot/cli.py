@@ -361,6 +361,24 @@ def chaos(as_json: bool, **options: Any) -> None:
     raise SystemExit(1 if figures["violations"] else 0)
 
 
+@bot.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Earlier results to show beside: a file that --json made, or the history.",
+)
+@JSON
+def bench(names: tuple[str, ...], compare: Path | None, as_json: bool) -> None:
+    """Measure: mailbox, fill_under_load, feed, sign, tick_to_wire, tick_to_cancel, cancel_all, executor, replay, start, footprint.
+
+    Without a name all of them, half a minute each at most. Stock parts run beside ours in the same call. Results are kept in a history.
+    """
+    from bot.operate import run_benchmarks
+
+    run_benchmarks(names, compare, as_json)
+
+
 @bot.group()
 def config() -> None:
     """Look at settings without starting anything."""

@@ -461,6 +461,11 @@ class Nudge(Message, frozen=True, kw_only=True, tag=True):
 
     lane: ClassVar[Lane] = Lane.LATEST
     cause_ns: Ns = 0
+    guard: bool = False  # the reference left the guard band of a quote: each moment more is a gift to who takes it
+
+    @property
+    def key(self) -> Hashable:
+        return self.guard
 
 
 class WorkingOrder(msgspec.Struct, frozen=True, kw_only=True):

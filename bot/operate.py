@@ -206,6 +206,22 @@ def replay(run_dir: Path, until: int | None, show: bool, as_json: bool) -> int:
     return 0
 
 
+def run_benchmarks(names: tuple[str, ...], compare: Path | None, as_json: bool) -> None:
+    from bot.bench import suite
+
+    before = suite.earlier(compare) if compare is not None else {}
+    results = {}
+    for name, figures in suite.run(names):
+        results[name] = figures
+        for line in () if as_json else suite.lines(name, figures, before.get(name)):
+            click.echo(line)
+    where = suite.remember(results)
+    if as_json:
+        click.echo(orjson.dumps(results | ({"before": before} if before else {})))
+    else:
+        click.echo(f"kept in {where}")
+
+
 def show_fair(inputs: dict[str, Any], as_json: bool) -> None:
     from bot.quoting.calculator import fair
 

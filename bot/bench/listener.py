@@ -110,25 +110,31 @@ class Mirror:
             del verified[next(iter(verified))]
 
 
+def open_stream(url: str) -> socket.socket:
+    """A WebSocket's socket after the handshake."""
+    parts = urlsplit(url)
+    sock = socket.create_connection((parts.hostname or "", parts.port or 80), timeout=10.0)
+    key = base64.b64encode(os.urandom(16)).decode()
+    sock.sendall(
+        f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        byte = sock.recv(1)
+        if not byte:
+            raise ConnectionError(f"{url} hung up")
+        head += byte
+    if not head.startswith(b"HTTP/1.1 101"):
+        raise ConnectionError(f"no WebSocket at {url}: {head.splitlines()[0].decode()}")
+    return sock
+
+
 class Subscriber:
     """One connection: frames counted by second, and how old the newest one of each read was."""
 
     def __init__(self, url: str, assets: list[str], mirror: Mirror | None) -> None:
-        parts = urlsplit(url)
-        self.sock = socket.create_connection((parts.hostname or "", parts.port or 80), timeout=10.0)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.sock.sendall(
-            f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        head = b""
-        while b"\r\n\r\n" not in head:
-            byte = self.sock.recv(1)
-            if not byte:
-                raise ConnectionError(f"{url} hung up")
-            head += byte
-        if not head.startswith(b"HTTP/1.1 101"):
-            raise ConnectionError(f"no WebSocket at {url}: {head.splitlines()[0].decode()}")
+        self.sock = open_stream(url)
         self._buffer = FrameBuffer(MESSAGE_MAX)
         self._mirror = mirror
         self.ended = ""

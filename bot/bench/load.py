@@ -164,7 +164,7 @@ class Prober:
             if time.monotonic() - self._looked_s > 10.0:
                 self._looked_s = time.monotonic()
                 self._token = self._last_to_end()
-            order = self._order()
+            order = self.order()
             for name, call in (
                 ("GET /time", lambda: self._get("/time")),
                 ("GET /book", lambda: self._get(f"/book?token_id={self._token}")),
@@ -198,7 +198,9 @@ class Prober:
         assert isinstance(told[0], ExecutionReport), told
         assert told[0].exec_type is kind, told
 
-    def _order(self) -> NewOrder:
+    def order(self) -> NewOrder:
+        """One that rests far from the touch."""
+        self._token = self._token or self._last_to_end()
         self._count += 1
         now_ns = time.monotonic_ns()
         order = NewOrder(

@@ -14,7 +14,8 @@ from bot.errors import SettingsError
 from bot.sim.faults import fault_of
 from bot.sim.http import Refusal, answer, number
 from bot.sim.outage import CONTROL
-from bot.sim.venue import Venue
+from bot.sim.venue import Venue, wall_ms
+from bot.units import QTY_ONE
 
 WAIT_S_MAX = 60.0
 LOG_PAGE = 100_000
@@ -39,6 +40,7 @@ class ControlRoutes:
             web.get(CONTROL + "log", self.log),
             web.get(CONTROL + "faults", self.list_faults),
             web.post(CONTROL + "faults", self.inject),
+            web.post(CONTROL + "take", self.take),
         ]
 
     async def info(self, request: web.Request) -> web.Response:
@@ -99,3 +101,14 @@ class ControlRoutes:
         except SettingsError as error:
             raise Refusal(str(error)) from None
         return answer(self._venue.faults.inject(fault, self._venue.age_s()))
+
+    async def take(self, request: web.Request) -> web.Response:
+        """{"order_id": "0x…", "size": 5}: a stranger takes that much of this very order, whatever stands before it."""
+        try:
+            body = orjson.loads(await request.read())
+            order_id, qty = str(body["order_id"]), round(float(body["size"]) * QTY_ONE)
+        except (ValueError, KeyError, TypeError):
+            raise Refusal('the body is an object such as {"order_id": "0x…", "size": 5}') from None
+        trade_id = self._venue.exchange.sweep(order_id, qty, wall_ms())
+        self._venue.tell()
+        return answer({"trade_id": trade_id})

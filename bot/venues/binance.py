@@ -220,7 +220,7 @@ class BinanceFeed(Conversation):
         # A copy in one step: the strategy's thread writes the guards.
         for asset, low_e8, high_e8 in list(self._caches.guards.values()):
             if asset == symbol.asset and ((low_e8 and mid_e8 < low_e8) or (high_e8 and mid_e8 > high_e8)):
-                return [Nudge(cause_ns=now_ns)]
+                return [Nudge(cause_ns=now_ns, guard=True)]
         return []
 
     def _trade(self, data: dict[str, Any], now_ns: Ns) -> None:

@@ -72,6 +72,38 @@ def test_a_held_tick_is_not_replaced_by_a_nudge() -> None:
     assert desk.runs == [(0, Nudge()), (10, TICK), (20, Nudge(cause_ns=20))]
 
 
+def test_a_broken_guard_does_not_wait_for_the_gap() -> None:
+    desk = Desk()
+    desk.at(0, Nudge(cause_ns=1))
+    desk.at(3, Nudge(cause_ns=2, guard=True))
+    desk.at(5, Nudge(cause_ns=3))
+    desk.at(20, Nudge(cause_ns=4))
+    assert desk.runs == [
+        (0, Nudge(cause_ns=1)),
+        (3, Nudge(cause_ns=2, guard=True)),
+        (13, Nudge(cause_ns=3)),
+    ]
+
+
+def test_a_broken_guard_is_not_forgotten_for_what_is_held_or_comes_next() -> None:
+    desk = Desk()
+    desk.at(0, Nudge(cause_ns=1))
+    desk.at(2, Nudge(cause_ns=2))
+    desk.at(3, Nudge(cause_ns=3, guard=True))
+    assert desk.runs == [(0, Nudge(cause_ns=1)), (3, Nudge(cause_ns=3, guard=True))]
+
+
+def test_guards_broken_in_a_row_run_at_most_once_a_millisecond_and_bring_a_held_tick_along() -> None:
+    desk = Desk()
+    for tenth in range(30):
+        desk.now_ns = 1_000 * NS_PER_MS + tenth * NS_PER_MS // 10
+        desk.actor.handle(Nudge(cause_ns=tenth, guard=True))
+    assert [ms for ms, _ in desk.runs] == [0, 1, 2]
+    desk.at(5, TICK)
+    desk.at(6, Nudge(cause_ns=99, guard=True))
+    assert desk.runs[-1] == (6, TICK)
+
+
 def test_what_is_no_wake_up_goes_straight_through() -> None:
     desk = Desk()
     desk.at(0, Nudge())

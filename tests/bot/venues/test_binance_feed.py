@@ -172,9 +172,9 @@ def test_a_mid_outside_the_guard_band_nudges_once_for_each_new_mid() -> None:
     bench = Bench(("btc", "eth"))
     bench.caches.guards["0xc"] = ("btc", 6_000_000_000_000, 6_100_000_000_000)
     assert bench.quote(1, "60500", "60501", now_ns=1) == []
-    assert bench.quote(2, "61000", "61001", now_ns=2) == [Nudge(cause_ns=2)]
+    assert bench.quote(2, "61000", "61001", now_ns=2) == [Nudge(cause_ns=2, guard=True)]
     assert bench.quote(3, "61000", "61001", now_ns=3) == []
-    assert bench.quote(4, "59990", "59991", now_ns=4) == [Nudge(cause_ns=4)]
+    assert bench.quote(4, "59990", "59991", now_ns=4) == [Nudge(cause_ns=4, guard=True)]
     assert bench.quote(5, "61000", "61001", now_ns=5, symbol="ETHUSDT") == []
     bench.caches.guards["0xc"] = ("btc", 0, 0)
     assert bench.quote(6, "59980", "59981", now_ns=6) == []
