@@ -151,7 +151,7 @@ class Bot:
         utc_day, day_pnl = day_of(state_dir / "day_loss")
         begun = begin_run(journal, run_of(settings, access, clean_start), utc_day=utc_day, day_loss=-day_pnl)
         self.clock, self.executor = begun.clock, begun.executor
-        self.run = begun.run
+        self.run, self._first = begun.run, begun.first
         self.journal = Journal(journal, run=self.run, snapshot=lambda: snapshot(self.executor))
         self.wall = VenueClock(self.clock)
         self.caches = Caches()
@@ -332,7 +332,7 @@ class Bot:
             journal=self.journal,
             gate=self.gate,
             latency=self.latency,
-            first=m.Restarted() if self.run.continues else None,
+            first=self._first,
         )
 
     def _strategy(self) -> pykka.ActorRef[Any]:

@@ -586,6 +586,8 @@ class Resume(Message, frozen=True, kw_only=True, tag=True):
 class Restarted(Message, frozen=True, kw_only=True, tag=True):
     """First of a run that took up an earlier one's state: what was out then is uncertain now. LOSSLESS."""
 
+    power_lost: bool = False  # the machine was off meanwhile: the last second may be missing in that state
+
 
 class Shutdown(Message, frozen=True, kw_only=True, tag=True):
     """The run ends: cancel all, accept facts, place nothing more. URGENT."""

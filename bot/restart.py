@@ -23,6 +23,7 @@ from bot.execution.snapshot import snapshot
 from bot.history.journal import last_segment, read
 from bot.history.records import Run
 from bot.history.replay import Rerun, begin, recover
+from bot.messages import Restarted
 from bot.ports import Clock
 from bot.units import Ns
 from bot.venues.signing import OrderIds
@@ -34,11 +35,12 @@ SALT_GAP = 1 << 20  # more than the last second before a power loss can have use
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a run starts with. `run.continues` says that the executor has an earlier run's state, and must be told so."""
+    """What a run starts with. `first` is what the executor must hear first: that its state is an earlier run's."""
 
     run: Run
     executor: Executor
     clock: Clock
+    first: Restarted | None
 
 
 def executor_of(run: Run, **day: Any) -> Executor:
@@ -74,8 +76,10 @@ def begin_run(journal: Path, run: Run, **day: Any) -> Beginning:
         ahead_ns=ahead_of(last, boot) if last is not None else 0,
         continues=last is not None,
     )
-    executor = executor_of(run, **day) if last is None else begin(executor_of, run, snapshot(last.executor))
-    return Beginning(run, executor, clock_of(run))
+    if last is None:
+        return Beginning(run, executor_of(run, **day), clock_of(run), None)
+    executor = begin(executor_of, run, snapshot(last.executor))
+    return Beginning(run, executor, clock_of(run), Restarted(power_lost=last.run.boot != boot))
 
 
 def _recovered(journal: Path) -> Rerun | None:

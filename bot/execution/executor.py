@@ -137,7 +137,7 @@ class Executor(Reads):
             case Resume():
                 self._resume(message)
             case Restarted():
-                self._restarted()
+                self._restarted(message)
             case Shutdown():
                 self.go(self.recovery.stop(message.reason, now_ns, message.epoch), Event.CANCEL_ALL)
             case _:
@@ -476,7 +476,7 @@ class Executor(Reads):
         if self.risk.day_is_lost and self.recovery.state not in watch.STAYS_OUT:
             self.halt("the loss limit of the day is reached")
 
-    def _restarted(self) -> None:
+    def _restarted(self, message: Restarted) -> None:
         """E30. Nothing we asked for will be answered, and nobody we talk to knows what the last run said."""
         self._salt = 0
         self._intents = dict.fromkeys(self._intents, 0)
@@ -487,7 +487,7 @@ class Executor(Reads):
             for slot in desk.slots.values():
                 slot.spent_seq = 0
             self.mark(desk.market.symbol)
-        self.recovery.restart(self.now)
+        self.recovery.restart(self.now, leftovers=message.power_lost)
         for order in list(self.orders.live.values()):
             self.tell(Event.RESTART, order)
 

@@ -131,11 +131,12 @@ class Recovery:
             self.state, self._after_flat = BotState.FAILING, BotState.COOLDOWN
             self._cooldown_ns = max(self._cooldown_ns, self._timers.cooldown_ns)
 
-    def restart(self, now_ns: Ns) -> None:
+    def restart(self, now_ns: Ns, *, leftovers: bool) -> None:
         """A new run with the old one's state: epoch, watermark and how often it failed lately stay."""
         self.state, self._after_flat = BotState.STARTING, BotState.COOLDOWN
         self.reasons = []
-        self.flat = self.user_up = self.leftovers = self._clean = False
+        self.flat = self.user_up = self._clean = False
+        self.leftovers = leftovers
         self.clearing_ns = self._empty_ns = 0
         for ask in (self._cancel, self._read, self._trades, self._balance):
             ask.reset(now_ns)

@@ -36,7 +36,7 @@ RETRY_NS = NS_PER_S // 2
 RETRY_NS_MAX = 5 * NS_PER_S
 RESOLVE_EVERY_NS = NS_PER_S
 RESOLVE_SLOWLY_AFTER = 120  # questions
-RESOLVE_GIVE_UP_S = 6 * 3600
+RESOLVE_GIVE_UP_S = 6 * 3600  # and not before both were asked: nobody may have looked for longer
 DROP_AFTER_NS = 10 * NS_PER_S
 FETCHES_MAX = 8  # in one poll
 POLL_S_MAX = 1.0
@@ -204,7 +204,7 @@ class Plan:
                     window.stage, window.tries, window.due_ns = Stage.ENDED, 0, 0
                 elif window.stage in (Stage.FOUND, Stage.SKIPPED) and utc_s >= window.end_s:
                     search.windows.remove(window)
-                elif window.stage is Stage.ENDED and utc_s >= window.end_s + RESOLVE_GIVE_UP_S:
+                elif window.stage is Stage.ENDED and utc_s >= window.end_s + RESOLVE_GIVE_UP_S and window.tries >= 2:
                     self._say(f"{window.slug}: no resolution after {RESOLVE_GIVE_UP_S} s")
                     window.stage, window.due_ns = Stage.RESOLVED, now_ns
                 elif window.stage is Stage.RESOLVED and now_ns >= window.due_ns:

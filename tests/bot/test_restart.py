@@ -29,15 +29,15 @@ def told(beginning: Beginning, directory: Path, count: int) -> None:
     """A run of that many messages, killed after the last."""
     executor = beginning.executor
     journal = Journal(directory, run=beginning.run, snapshot=lambda: snapshot(executor))
-    if beginning.run.continues:
-        journal.append(beginning.clock(), Restarted(), executor.handle(Restarted(), beginning.clock()))
+    if beginning.first is not None:
+        journal.append(beginning.clock(), beginning.first, executor.handle(beginning.first, beginning.clock()))
     for now_ns, message, emitted in islice(Day(executor).messages(), count):
         journal.append(now_ns, message, emitted)
 
 
 def test_the_first_run_of_a_wallet_begins_anew(tmp_path: Path) -> None:
     begun = begin_run(tmp_path, RUN, utc_day=20_000, day_loss=3 * USD_ONE)
-    assert not begun.run.continues
+    assert not begun.run.continues and begun.first is None
     assert (begun.executor.risk.day, begun.executor.risk.realised_day) == (20_000, -3 * USD_ONE)
     assert begun.clock is time.monotonic_ns
     assert begun.run.boot == restart.boot_id() and len(begun.run.build) == 16
@@ -50,7 +50,7 @@ def test_the_next_run_has_orders_inventory_cash_and_the_day_s_result_of_the_last
     assert old.positions.fills and old.orders.by_id and old.risk.realised_day
     begun = begin_run(tmp_path, RUN, utc_day=1, day_loss=1)
     new = begun.executor
-    assert begun.run.continues
+    assert begun.run.continues and begun.first == Restarted()
     assert list(new.orders.by_id.values()) == list(old.orders.by_id.values())
     assert (new.positions.fills, new.positions.holdings) == (old.positions.fills, old.positions.holdings)
     assert (new.positions.cash, new.recovery.watermark_utc_s) == (old.positions.cash, old.recovery.watermark_utc_s)
@@ -111,9 +111,10 @@ def test_after_another_boot_the_clock_goes_on_by_wall_time(
     monkeypatch.setattr(restart.time, "time_ns", lambda: (1_790_000_000 + off_s) * NS_PER_S)
     later = begin_run(tmp_path, RUN)
     assert later.clock() == last_ns + off_s * NS_PER_S
+    assert later.first == Restarted(power_lost=True)
     Journal(tmp_path, run=later.run, snapshot=lambda: snapshot(later.executor))
     third = begin_run(tmp_path, RUN)  # in the boot of the second
-    assert third.run.ahead_ns == later.run.ahead_ns
+    assert third.run.ahead_ns == later.run.ahead_ns and third.first == Restarted()
 
 
 def test_a_journal_of_another_build_leaves_what_the_venue_tells(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from desk_fake import SYMBOL, UP, UTC0, Bench, digest, of, trade
 
 from bot.execution.executor import Executor
@@ -15,6 +16,8 @@ from bot.messages import (
     GateChange,
     MarketResolved,
     MassCancel,
+    OpenOrder,
+    OpenOrders,
     OrderState,
     OrderStatusRequest,
     PositionReport,
@@ -30,13 +33,13 @@ from bot.units import NS_PER_S, QTY_ONE
 FILL = {"asset_id": UP, "side": Side.BUY, "symbol": SYMBOL, "source": Source.READ}
 
 
-def crash(bench: Bench, *, clean: bool = False, away_s: float = 1.0) -> None:
+def crash(bench: Bench, *, clean: bool = False, away_s: float = 1.0, power_lost: bool = False) -> None:
     """The process dies and another takes its state up."""
     fresh = Executor(limits=Limits(), order_id_of=digest, salt_base=0x2000, clean_start=clean)
     restore(fresh, snapshot(bench.executor))
     bench.executor = fresh
     bench.now += round(away_s * NS_PER_S)
-    bench.tell(Restarted())
+    bench.tell(Restarted(power_lost=power_lost))
 
 
 def back(bench: Bench, seconds: float = 12) -> None:
@@ -123,6 +126,17 @@ def test_a_fill_of_an_order_that_the_journal_lost_counts_in_shares_and_cash() ->
     back(bench)
     assert (bench.net(), bench.executor.positions.cash) == (10, bench.cash)
     assert not bench.executor.alerts or bench.executor.alerts[-1].text == "the last run did not end flat"
+
+
+@pytest.mark.parametrize("power_lost", [True, False])
+def test_an_open_order_that_the_journal_does_not_know_is_ours_only_after_a_power_loss(power_lost: bool) -> None:
+    bench = Bench()
+    crash(bench, power_lost=power_lost)
+    bench.obey = False
+    bench.tick()
+    row = OpenOrder(order_id="0xlost", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=4900, order_qty=20, cum_qty=0)
+    bench.tell(OpenOrders(orders=(row,), asked_ns=bench.now, recv_ns=bench.now))
+    assert bench.state is (BotState.FAILING if power_lost else BotState.HALTED)
 
 
 def test_money_that_came_while_nobody_looked_is_seen_at_once() -> None:

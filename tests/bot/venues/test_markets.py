@@ -262,6 +262,17 @@ def test_a_market_of_an_earlier_run_is_followed_to_its_resolution() -> None:
     assert sorted(told) == ["dropped 0", "listed 600", "listed 900", f"resolved {T0}1"]
 
 
+def test_a_market_that_ended_long_before_this_run_is_asked_after_before_it_is_given_up() -> None:
+    day_s = 86_400
+    venue = Venue(T0 + day_s, T0 + day_s + 300)
+    venue.winners[T0] = f"{T0}1"
+    follower = Follower(venue)
+    for start_s in (T0, T0 + 300):  # nobody ever says how the second one ended
+        follower.markets.watch(read(record(start_s)), (T0 + day_s + 10) * NS_PER_S)
+    told = follower.run(T0 + day_s + 10, 14)
+    assert {f"resolved {T0}1", "dropped 0", "dropped 300"} <= set(told)
+
+
 def test_a_running_market_of_an_earlier_run_is_listed_again() -> None:
     follower = Follower(Venue(T0, T0 + 300))
     follower.markets.watch(read(record(T0)), (T0 + 10) * NS_PER_S)
