@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from actors.core import CoreActor
 from bot.messages import Nudge, TimerTick
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 GUARD_GAP_NS: Ns = NS_PER_MS
+
+
+class Samples(Protocol):
+    def record(self, elapsed_ns: Ns, /) -> None: ...
 
 
 class StrategyActor(CoreActor):
@@ -19,8 +23,10 @@ class StrategyActor(CoreActor):
     max_hz would keep wall time from the core for good. What is no wake-up (positions, markets) goes straight through.
     """
 
-    def __init__(self, *, max_hz: float, **core: Any) -> None:
+    def __init__(self, *, max_hz: float, decision: Samples | None = None, **core: Any) -> None:
+        """`decision` is told how long each run took, for all markets it looked at."""
         super().__init__(**core)
+        self._decision = decision
         self._gap_ns = int(NS_PER_S / max_hz)
         self._ran_ns: Ns = 0
         self._held: TimerTick | Nudge | None = None
@@ -47,3 +53,5 @@ class StrategyActor(CoreActor):
         self.mailbox.clear_alarm()
         self._ran_ns = now_ns
         super().handle(wake)
+        if self._decision is not None:
+            self._decision.record(self.clock() - now_ns)

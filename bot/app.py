@@ -340,7 +340,9 @@ class Bot:
         core = Strategy(parameters, self.caches)
         for message in list(self._kept.values()):
             core.handle(message, self.clock())
-        return self._actor(StrategyActor, "strategy", core=core, max_hz=parameters.max_hz)
+        return self._actor(
+            StrategyActor, "strategy", core=core, max_hz=parameters.max_hz, decision=self.latency["decision"]
+        )
 
     def _gateway(self, name: str) -> pykka.ActorRef[Any]:
         api = self._api()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.units import Ns
 
 SIZE = 4096
-NAMES = ("tick_to_wire", "tick_to_cancel", "fill_to_executor", "cancel_all")
+NAMES = ("tick_to_wire", "tick_to_cancel", "fill_to_executor", "cancel_all", "decision")
 
 
 class Latency:

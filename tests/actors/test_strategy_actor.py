@@ -16,13 +16,25 @@ class Desk:
     def __init__(self) -> None:
         self.now_ns = 1_000 * NS_PER_MS
         self.runs: list[tuple[int, Message]] = []
+        self.took: list[int] = []
+        self.works_ns = 0
         self.actor = StrategyActor(
-            max_hz=100, core=self, name="strategy", directory=Directory(), router=self, clock=lambda: self.now_ns
+            max_hz=100,
+            decision=self,
+            core=self,
+            name="strategy",
+            directory=Directory(),
+            router=self,
+            clock=lambda: self.now_ns,
         )
 
     def handle(self, message: Message, now_ns: int) -> list[Message]:
         self.runs.append((now_ns // NS_PER_MS - 1_000, message))
+        self.now_ns += self.works_ns
         return []
+
+    def record(self, elapsed_ns: int) -> None:
+        self.took.append(elapsed_ns)
 
     def send(self, messages: Any) -> None:
         pass
@@ -109,3 +121,12 @@ def test_what_is_no_wake_up_goes_straight_through() -> None:
     desk.at(0, Nudge())
     desk.at(1, Resume(by="x"))
     assert desk.runs == [(0, Nudge()), (1, Resume(by="x"))]
+
+
+def test_how_long_a_decision_took_is_measured_and_a_message_that_is_no_wake_up_is_not() -> None:
+    desk = Desk()
+    desk.works_ns = 700
+    desk.at(0, Nudge(cause_ns=5))
+    desk.at(20, TICK)
+    desk.at(30, Resume(by="x"))
+    assert desk.took == [700, 700]

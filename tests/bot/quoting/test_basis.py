@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.caches import SecondRing, Settlement, SettlementCache
-from bot.quoting.basis import Basis, SettlementBasis
+from bot.quoting.basis import Basis, SettlementBasis, _Lag
 from bot.quoting.parameters import Parameters
 from bot.quoting.seconds import SecondSums
 from bot.quoting.volatility import decay
@@ -163,3 +164,23 @@ def test_running_sums_equal_the_mean_of_the_seconds_themselves(mids: list[int], 
     after = data.draw(st.integers(sums.first - 1, upto - 1))
     held = mids[after + 1 - 100 : upto + 1 - 100]
     assert sums.mean(after, upto) == pytest.approx(sum(held) / len(held) / 1e8, rel=1e-12)
+
+
+@given(xs=st.lists(st.one_of(st.none(), st.floats(-3e-3, 3e-3)), min_size=2, max_size=80))
+def test_the_misfit_of_a_lag_equals_the_weighted_mean_square_of_all_changes(xs: list[float | None]) -> None:
+    """A value that was passed over (None) breaks the chain."""
+    lag, keep = _Lag(60), decay(60)
+    squares = []
+    for before, x in pairwise([None, *xs]):
+        if x is None:
+            lag.skip()
+            continue
+        lag.update(x)
+        if before is not None:
+            squares.append((x - before) ** 2)
+    weights = [keep**age for age in range(len(squares))][::-1]
+    if not squares:
+        assert lag.misfit == math.inf
+        return
+    whole = math.fsum(w * square for w, square in zip(weights, squares, strict=True)) / math.fsum(weights)
+    assert lag.misfit == pytest.approx(whole, rel=1e-9, abs=1e-18)

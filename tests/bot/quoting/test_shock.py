@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.caches import FastRing
 from bot.quoting.parameters import Parameters
@@ -102,3 +104,24 @@ def test_the_book_teaches_nothing_for_two_seconds() -> None:
 
 def test_what_moves_p_too_little_pulls_nothing() -> None:
     assert not pulled(1.7e-4, delta_x=50).active(BEGIN)
+
+
+@given(
+    quotes=st.lists(st.tuples(st.integers(1, 400), st.integers(5_000, 7_000)), min_size=1, max_size=80),
+    later_ms=st.integers(0, 300),
+    age_ms=st.sampled_from([250, 1_000]),
+)
+def test_the_ring_knows_the_mid_that_stood_when_the_slot_of_that_moment_began(
+    quotes: list[tuple[int, int]], later_ms: int, age_ms: int
+) -> None:
+    """Against the list of all quotes; nothing is known of the time before the first one's slot."""
+    ring, at_ms, told = FastRing(), BEGIN // NS_PER_MS, list[tuple[int, int]]()
+    for gap_ms, mid in quotes:
+        at_ms += gap_ms
+        told.append((at_ms, mid))
+        ring.put(at_ms * NS_PER_MS, mid)
+    now_ms = at_ms + later_ms
+    slot_ms = (now_ms - age_ms) // 50 * 50
+    stood = [mid for when, mid in told if when < slot_ms or (slot_ms > at_ms and when <= at_ms)]
+    expected = stood[-1] if stood and slot_ms // 50 > told[0][0] // 50 else 0
+    assert ring.before(now_ms * NS_PER_MS, age_ms * NS_PER_MS) == expected
