@@ -6,7 +6,6 @@ Follows bookTicker (no event time), trade, aggTrade, depth in both speeds, and k
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -158,7 +157,7 @@ class BinanceApi:
         assert self._venue.world is not None
         if symbol not in self._symbols:
             return
-        rows = self._venue.world.klines(symbol, partial(opened, interval), open_ms, open_ms, 1)
+        rows = self._venue.world.klines(symbol, interval, open_ms, open_ms, 1)
         if rows:
             end_ms = ends(interval, open_ms)
             self._streams.send(stream, lambda unit: frames.kline(symbol, interval, end_ms, rows[0], now_ms, unit))
@@ -184,7 +183,7 @@ class BinanceApi:
             _shift_ms(request),
         )
         assert self._venue.world is not None
-        rows = self._venue.world.klines(symbol, lambda ms: opened(interval, ms, shift_ms), start_ms, end_ms, limit)
+        rows = self._venue.world.klines(symbol, interval, start_ms, end_ms, limit, shift_ms)
         unit = unit_of(request)
         return [frames.kline_row(row, ends(interval, row[0], shift_ms), unit) for row in rows]
 

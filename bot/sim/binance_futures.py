@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -161,7 +160,7 @@ class FuturesApi:
             return
         assert self._venue.world is not None
         open_ms = opened(interval, now_ms)
-        rows = self._venue.world.klines(symbol, partial(opened, interval), open_ms, open_ms, 1)
+        rows = self._venue.world.klines(symbol, interval, open_ms, open_ms, 1)
         if rows:
             row, end_ms = _dearer(rows[0]), ends(interval, open_ms)
             self._streams.send(stream, lambda _: frames.kline(symbol, interval, end_ms, row, now_ms, 1), MARKET)
@@ -181,7 +180,7 @@ class FuturesApi:
         limit = min(max(whole(request, "limit", 500), 1), 1500)
         start_ms, end_ms = instant_ms(request, "startTime"), instant_ms(request, "endTime")
         assert self._venue.world is not None
-        rows = self._venue.world.klines(symbol, partial(opened, interval), start_ms, end_ms, limit)
+        rows = self._venue.world.klines(symbol, interval, start_ms, end_ms, limit)
         return [frames.kline_row(_dearer(row), ends(interval, row[0])) for row in rows]
 
     async def depth(self, request: web.Request) -> Any:

@@ -148,6 +148,7 @@ class GammaRoutes:
             "ticker": market.slug,
             "slug": market.slug,
             "title": market.question,
+            "description": market.description,
             "seriesSlug": series_slug(market),
             "startTime": iso(market.start_ms),
             "endDate": iso(market.end_ms),
@@ -177,6 +178,7 @@ class GammaRoutes:
             "conditionId": market.condition_id,
             "slug": market.slug,
             "question": market.question,
+            "description": market.description,
             "version": "v2" if market.version == 3 else "v1",
             "outcomes": '["Up", "Down"]',
             "outcomePrices": self._prices(market),
@@ -255,8 +257,8 @@ def stale_windows(count: int) -> list[rec.SimMarket]:
 
 
 def series_slug(market: rec.SimMarket) -> str:
-    """ "btc-updown-5m" to "btc-up-or-down-5m"."""
-    return market.series.replace("updown", "up-or-down")
+    """ "btc-updown-5m" to "btc-up-or-down-5m"; an hour and a day are called so."""
+    return market.series.replace("updown", "up-or-down").replace("-1h", "-hourly").replace("-1d", "-daily")
 
 
 def _token_ids(market: rec.SimMarket) -> tuple[list[str], list[str]]:

@@ -7,12 +7,11 @@ called. Knows no wire and no clock.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
-from bot.errors import SettingsError
 from bot.market import Rule
+from bot.sim.binance_intervals import opened
 from bot.sim.exchange import Exchange, SimMarket
 from bot.sim.mishaps import Cuts, Disconnected, Flurries, Flurry, Reverts
 from bot.sim.parameters import WorldParameters
@@ -25,8 +24,10 @@ from bot.sim.prices import (
     PricePath,
     SourcePrice,
     Twap,
+    gathered,
 )
 from bot.sim.records import position_id
+from bot.sim.series import Series
 from bot.sim.traders import NOISE_SETS, RICH, Crowd, Informed, Maker, Noise, delays_in_steps
 from bot.sim.window import Life
 
@@ -46,25 +47,7 @@ __all__ = [
 WorldEvent: TypeAlias = BinanceQuote | BinanceTrade | SourcePrice | Twap
 Mishap: TypeAlias = Flurry | Disconnected
 
-NAMES = {"btc": "Bitcoin", "eth": "Ethereum", "sol": "Solana", "xrp": "XRP"}
 BACKLOG_S = 60  # settlement stamps told after a late step
-
-
-class Series:
-    """A series "<asset>-updown-<N>m", its clock of windows, and the windows alive."""
-
-    def __init__(self, name: str, start_ms: int, aligned: bool) -> None:
-        match = re.fullmatch(r"(btc|eth|sol|xrp)-updown-([1-9]\d{0,3})m", name)
-        if match is None:
-            raise SettingsError(f"unknown series {name!r}: want <btc|eth|sol|xrp>-updown-<minutes>m")
-        self.name = name
-        self.asset = match[1]
-        self.duration_ms = int(match[2]) * 60_000
-        self.window_s = 10 if match[2] == "1" else 60
-        grid_ms = self.duration_ms if aligned else 1000
-        self.next_start_ms = (start_ms if aligned else start_ms - 5_000) // grid_ms * grid_ms
-        self.lives: list[Life] = []
-        self.listed = 0
 
 
 class World:
@@ -109,6 +92,8 @@ class World:
         for name in ("noise-1", *(i.name for i in self._informed), *self.maker_names):
             exchange.deposit(name, RICH)
         for one in self._series:
+            if one.rule is not Rule.TWAP:
+                self.paths[one.asset].recall(one.next_start_ms)
             self._list_ahead(one)
             for life in one.lives:
                 life.tell(self._streams[one.asset, one.window_s])
@@ -134,10 +119,15 @@ class World:
         return None
 
     def klines(
-        self, symbol: str, open_of: Callable[[int], int], start_ms: int = 0, end_ms: int = 0, limit: int = 500
+        self, symbol: str, interval: str, start_ms: int = 0, end_ms: int = 0, limit: int = 500, shift_ms: int = 0
     ) -> list[Candle]:
-        """Rows (open_ms, open, high, low, close) of the history kept; `open_of` says when the candle of a moment did. Raises KeyError."""
-        return self.paths[symbol.lower().removesuffix("usdt")].candles(open_of, start_ms, end_ms, limit)
+        """Candles of the history kept that opened in [start, end], oldest first; the newest `limit` when start is 0. Raises KeyError."""
+        path = self.paths[symbol.lower().removesuffix("usdt")]
+        rows = gathered(
+            path.seconds() if interval == "1s" else path.minutes(), lambda ms: opened(interval, ms, shift_ms)
+        )
+        chosen = [row for row in rows if row[0] >= start_ms and (not end_ms or row[0] <= end_ms)]
+        return chosen[:limit] if start_ms else chosen[-limit:]
 
     def settlement_history(self, asset: str, window_s: int, seconds: int) -> list[tuple[int, float]]:
         """The last told (stamp, value) pairs of a settlement stream, oldest first."""
@@ -244,18 +234,19 @@ class World:
                 and self.now_ms >= market.end_ms + self.parameters.resolve_delay_ms
             ):
                 if not market.outcome:  # a fault may have resolved it before its time
+                    # Noon's closes that are equal are as improbable as a means' tie, and are split no more than it.
                     outcome = "up" if market.final >= market.strike else "down"
                     self.exchange.resolve(market.condition_id, outcome, self.now_ms)
                 one.lives.remove(life)
 
     def _list_ahead(self, one: Series) -> None:
         """List windows until the current one and the next are there; windows that passed unseen are left out."""
-        missed = (self.now_ms - one.next_start_ms) // one.duration_ms
-        one.next_start_ms += max(missed, 0) * one.duration_ms
+        while one.after(one.next_start_ms) <= self.now_ms:
+            one.next_start_ms = one.after(one.next_start_ms)
         while one.next_start_ms <= self.now_ms + self.parameters.listed_ahead * one.duration_ms:
             market = self._market(one, one.next_start_ms)
             one.listed += 1
-            one.next_start_ms += one.duration_ms
+            one.next_start_ms = market.end_ms
             self.exchange.list_market(market, self.now_ms)
             self.exchange.split("noise-1", market.condition_id, NOISE_SETS)
             names = zip(self.maker_names, self._delays, strict=True)
@@ -265,24 +256,24 @@ class World:
             one.lives.append(Life(market, path, self.exchange, self.parameters, makers, self._informed, noise))
 
     def _market(self, one: Series, start_ms: int) -> SimMarket:
-        slug = f"{one.name}-{start_ms // 1000}"
+        slug = one.slug(start_ms)
         condition_id, tokens = self._ids(slug)
-        minutes = one.duration_ms // 60_000
         parameters = self.parameters
         return SimMarket(
             condition_id=condition_id,
             slug=slug,
             series=one.name,
             asset=one.asset,
-            question=f"{NAMES[one.asset]} Up or Down - {minutes} minutes from {start_ms // 1000}",
+            question=one.question(start_ms),
+            description=one.rules,
             up_token=tokens[0],
             down_token=tokens[1],
             version=self.protocol,
-            rule=Rule.TWAP,
+            rule=one.rule,
             window_s=one.window_s,
             number=one.listed,
             start_ms=start_ms,
-            end_ms=start_ms + one.duration_ms,
+            end_ms=one.after(start_ms),
             listed_ms=self.now_ms,
             fee_rate=parameters.fee_rate,
             rebate_rate=parameters.rebate_rate,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -18,6 +18,7 @@ from bot.units import E8, Qty
 STEP_MS = 10
 SAMPLE_MS = 100  # grid of the source's running sum
 HISTORY_S = 1_300
+MINUTES_MAX = 3 * 1_440  # candles kept of whole minutes, so that those of hours keep their beginnings
 START_PRICE = {"btc": 97_000.0, "eth": 3_300.0, "sol": 180.0, "xrp": 2.2}  # a plausible price to start from
 ALT_SIGMA = {"btc": 1.0, "eth": 1.3, "sol": 1.6, "xrp": 1.5}
 PRICE_STEP_E8: dict[str, E8] = {"btc": 1_000_000, "eth": 1_000_000, "sol": 1_000_000, "xrp": 10_000}
@@ -69,6 +70,7 @@ class PricePath:
         self.asset = asset
         self.symbol = asset.upper() + "USDT"
         self.parameters = parameters
+        self._seed = f"{seed}:{asset}"
         self.now_ms = start_ms // 1000 * 1000 - HISTORY_S * 1000
         self._rng = random.Random(f"{seed}:price:{asset}")
         self._feed_rng = random.Random(f"{seed}:feed:{asset}")
@@ -94,6 +96,8 @@ class PricePath:
         self._jump_variance = parameters.jump_sd**2 / (parameters.jump_every_s * (1.0 - parameters.jump_branching))
         self._sums = [0.0] * samples  # running sum of the source, by sample number modulo the size
         self._candles: list[Candle] = [(-1, 0.0, 0.0, 0.0, 0.0)] * HISTORY_S
+        self._minutes: dict[int, Candle] = {}  # of the seconds that are over
+        self._slot = 0  # of the second under way
         self._first_sample = self.now_ms // SAMPLE_MS
         self.skip_to(start_ms // STEP_MS * STEP_MS)
 
@@ -145,9 +149,25 @@ class PricePath:
             _, opened, high, low, _ = candle
             self._candles[slot] = (open_ms, opened, px if px > high else high, px if px < low else low, px)
         else:
+            self._end_second(self._candles[self._slot])
             self._candles[slot] = (open_ms, px, px, px, px)
+            self._slot = slot
+
+    def _end_second(self, second: Candle) -> None:
+        if second[0] < 0:
+            return
+        minute_ms = second[0] // 60_000 * 60_000
+        minute = self._minutes.get(minute_ms)
+        self._minutes[minute_ms] = (minute_ms, *second[1:]) if minute is None else _joined(minute, second)
+        if len(self._minutes) > MINUTES_MAX:
+            del self._minutes[next(iter(self._minutes))]
 
     # -- the source ------------------------------------------------------------------------------------------------
+
+    @property
+    def px(self) -> float:
+        """The reference's price."""
+        return math.exp(self.x)
 
     @property
     def log_source(self) -> float:
@@ -225,16 +245,40 @@ class PricePath:
 
     # -- history ---------------------------------------------------------------------------------------------------
 
-    def candles(self, open_of: Callable[[int], int], start_ms: int, end_ms: int, limit: int) -> list[Candle]:
-        """Candles that opened in [start, end], oldest first; the newest `limit` when start is 0. `open_of` says when that of a moment did."""
-        known = sorted(c for c in self._candles if c[0] >= 0 and c[0] < self.now_ms)
-        rows: list[Candle] = []
-        for open_ms, first, high, low, close in known:
-            bucket = open_of(open_ms)
-            if rows and rows[-1][0] == bucket:
-                _, opened, top, bottom, _ = rows[-1]
-                rows[-1] = (bucket, opened, max(top, high), min(bottom, low), close)
-            else:
-                rows.append((bucket, first, high, low, close))
-        chosen = [row for row in rows if row[0] >= start_ms and (not end_ms or row[0] <= end_ms)]
-        return chosen[:limit] if start_ms else chosen[-limit:]
+    def seconds(self) -> list[Candle]:
+        """One candle for each second kept, oldest first."""
+        return sorted(c for c in self._candles if c[0] >= 0 and c[0] < self.now_ms)
+
+    def minute(self, open_ms: int) -> Candle | None:
+        """That of a minute that is over, if it is kept."""
+        return self._minutes.get(open_ms)
+
+    def recall(self, open_ms: int) -> None:
+        """A minute that lies before the history gets a candle of its own, as far from it as the price may have come since."""
+        first_ms = self._first_sample * SAMPLE_MS // 60_000 * 60_000
+        if open_ms >= first_ms:
+            return
+        away = self._sigma_mean * math.sqrt((first_ms - open_ms) / 1000.0)
+        px = self._minutes[first_ms][1] * math.exp(random.Random(f"{self._seed}:past:{open_ms}").gauss(0.0, away))
+        self._minutes = dict(sorted({**self._minutes, open_ms: (open_ms, px, px, px, px)}.items()))
+
+    def minutes(self) -> list[Candle]:
+        """One for each minute kept, and last of all the second under way."""
+        return [*self._minutes.values(), self._candles[self._slot]]
+
+
+def gathered(rows: Iterable[Candle], open_of: Callable[[int], int]) -> list[Candle]:
+    """Longer candles of shorter ones, both oldest first; `open_of` says when the candle of a moment opened."""
+    longer: list[Candle] = []
+    for row in rows:
+        open_ms = open_of(row[0])
+        if longer and longer[-1][0] == open_ms:
+            longer[-1] = _joined(longer[-1], row)
+        else:
+            longer.append((open_ms, *row[1:]))
+    return longer
+
+
+def _joined(first: Candle, then: Candle) -> Candle:
+    open_ms, opened, high, low, _ = first
+    return open_ms, opened, max(high, then[2]), min(low, then[3]), then[4]

@@ -24,6 +24,7 @@ class SimMarket(msgspec.Struct, kw_only=True):
     series: str
     asset: str
     question: str
+    description: str = ""  # the rules in words
     up_token: str
     down_token: str
     version: int

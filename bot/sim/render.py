@@ -159,7 +159,7 @@ def market_row(market: rec.SimMarket, books: Books) -> dict[str, Any]:
         "condition_id": market.condition_id,
         "question_id": "0x" + market.condition_id[2:][::-1],
         "question": market.question,
-        "description": market.question,
+        "description": market.description,
         "market_slug": market.slug,
         "icon": "",
         "image": "",

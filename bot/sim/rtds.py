@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import msgspec
 import orjson
 from aiohttp import web
 
-from bot.sim.binance_intervals import opened
 from bot.sim.prices import BinanceQuote, BinanceTrade, SourcePrice, Twap
 from bot.sim.sockets import StreamClient
 from bot.sim.venue import Venue, wall_ms
@@ -101,7 +99,7 @@ class Rtds:
         world = self._venue.world
         assert world is not None
         if topic == REFERENCE:
-            return [(row[0], row[4]) for row in world.klines(symbol.upper(), partial(opened, "1s"), limit=SNAPSHOT_S)]
+            return [(row[0], row[4]) for row in world.klines(symbol.upper(), "1s", limit=SNAPSHOT_S)]
         asset = symbol.removesuffix("/usd")
         if topic == SOURCE:
             return world.source_history(asset, SNAPSHOT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bot.market import Rule
 from bot.sim.exchange import Exchange, SimMarket
 from bot.sim.parameters import WorldParameters
 from bot.sim.prices import SAMPLE_MS, PricePath
@@ -12,6 +13,8 @@ from bot.sim.traders import Informed, Maker, Noise, Truth
 LIVE_PERIOD_MS = (40, 80)  # a maker looks this often, and rarely before the window begins
 EARLY_PERIOD_MS = (400, 800)
 NEVER_MS = 1 << 62
+MINUTE_MS = 60_000
+PRICE_MS = {Rule.CANDLE: 1_000, Rule.CLOSES: MINUTE_MS}  # from the start until the price to beat is known
 TICK_FINE = 10
 TICK_CHANGE_P = 0.04  # a mid closer than this to 0 or 1 makes the grid finer, once
 
@@ -44,11 +47,17 @@ class Life:
         self._strike: float | None = None  # known to the generator as soon as its averaging ended
         self._tick_changed = False
         self._wake_ms = 0  # not before then does any maker look
+        # The minutes whose open or close is the strike, and whose close is the final price, where candles settle.
+        self._candles_ms = market.start_ms, market.end_ms - (MINUTE_MS if market.rule is Rule.CANDLE else 0)
+        if market.rule is not Rule.TWAP:
+            self._look_at_candles(path.now_ms)  # it may be under way
         self.truth = Truth(self.fair(path.now_ms))
 
     def tell(self, told_ms: int) -> None:
         """The settlement stream reached a stamp: strike and final appear."""
         market, path = self.market, self._path
+        if market.rule is not Rule.TWAP:
+            return
         if market.strike is None and told_ms >= market.start_ms:
             market.strike = path.twap(market.start_ms, market.window_s)
         if market.final is None and told_ms >= market.end_ms:
@@ -56,6 +65,8 @@ class Life:
 
     def step(self, now_ms: int) -> None:
         market = self.market
+        if market.rule is not Rule.TWAP and market.final is None and now_ms % SAMPLE_MS == 0:
+            self._look_at_candles(now_ms)
         if market.closed:
             return
         live = now_ms >= market.start_ms
@@ -77,6 +88,17 @@ class Life:
                 informed.look(market, self.truth, now_ms)
         if now_ms >= self._noise.next_ms:
             self._noise.arrive(now_ms, quiet=not live)
+
+    def _look_at_candles(self, now_ms: int) -> None:
+        """The price to beat and the final one, as soon as the candles they are taken from have them."""
+        market, path = self.market, self._path
+        strike_ms, final_ms = self._candles_ms
+        if market.strike is None and now_ms > strike_ms + PRICE_MS[market.rule]:
+            minute = path.minute(strike_ms)
+            market.strike = round(path.px if minute is None else minute[1 if market.rule is Rule.CANDLE else 4], 8)
+        if now_ms > final_ms + MINUTE_MS:
+            minute = path.minute(final_ms)
+            market.final = round(path.px if minute is None else minute[4], 8)
 
     def _wake(self, now_ms: int, live: bool) -> None:
         for maker in self._makers:
@@ -111,6 +133,8 @@ class Life:
 
     def fair(self, now_ms: int) -> float:
         """P(final mean >= strike mean) given the path so far: log of a mean taken for the mean of logs."""
+        if self.market.rule is not Rule.TWAP:
+            return self._fair_by_candles(now_ms)
         market, path, w = self.market, self._path, float(self.market.window_s)
         begin_s = (market.start_ms - self._lag_ms - now_ms) / 1000.0
         tau = (market.end_ms - self._lag_ms - now_ms) / 1000.0
@@ -131,6 +155,16 @@ class Life:
             mean = self._log_mean(market.end_ms, w)
             edge, scale = ((w - tau) * mean + tau * path.log_source) / w, tau**3 / (3 * w * w)
         return normal_cdf((edge - math.log(self._strike)) / math.sqrt(path.variance(tau) * scale))
+
+    def _fair_by_candles(self, now_ms: int) -> float:
+        """P(final >= strike): nothing is averaged, and nothing known before there is a strike."""
+        market, path = self.market, self._path
+        if market.strike is None:
+            return 0.5
+        if market.final is not None:
+            return 1.0 if market.final >= market.strike else 0.0
+        tau = max(self._candles_ms[1] + MINUTE_MS - now_ms, 1) / 1000.0
+        return normal_cdf((path.x - math.log(market.strike)) / math.sqrt(path.variance(tau) * tau))
 
     def _log_mean(self, stamp_ms: int, w: float) -> float:
         """Log of the source's mean over the elapsed part of an averaging window."""

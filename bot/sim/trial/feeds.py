@@ -94,7 +94,7 @@ class Feeds:
         for asset, path in self._world.paths.items():
             cache = self._caches.reference.setdefault(asset, ReferenceCache(path.symbol))
             self._symbols[path.symbol] = (asset, cache)
-            rows = path.candles(lambda ms: ms // 1000 * 1000, 0, 0, HISTORY_S)[:-1]
+            rows = path.seconds()[-HISTORY_S:-1]
             for open_ms, *_, close in rows:
                 cache.seconds.seed(open_ms // 1000 + 1, round(close * 1e8))
             self._history_from[path.symbol] = rows[0][0] // 1000 + 1

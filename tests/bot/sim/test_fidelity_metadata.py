@@ -12,6 +12,7 @@ from fidelity import QUIET, get, stock_client, tokens, windows
 from py_clob_client_v2 import clob_types as types
 from py_clob_client_v2.exceptions import PolyApiException
 
+from bot.market import Rule
 from bot.messages import MarketListed
 from bot.sim.quirks import Quirks
 from bot.sim.server import VenueOptions, VenueThread
@@ -67,6 +68,31 @@ def test_discovery_lists_no_window_that_should_be_gone(venue: VenueThread) -> No
             messages = plan.took(fetch, answer.status_code, answer.json(), utc_s, now_ns)
         listed += [message.market.slug for message in messages if isinstance(message, MarketListed)]
     assert listed == [window["slug"] for window in windows(venue)[:2]]
+
+
+def test_the_bot_finds_hours_and_days_and_reads_their_rules() -> None:
+    series = ["btc-updown-1h", "eth-updown-1d", "sol-updown-4h"]
+    with VenueThread(VenueOptions(seed=55, parameters=QUIET, series=tuple(series), aligned=True)) as venue:
+        plan, utc_s = Plan(series, lambda _: None), time.time()
+        rules: dict[str, Rule] = {}
+        for step in range(60):
+            fetch = plan.due(utc_s, step * NS_PER_S)
+            if fetch is None:
+                continue
+            base = venue.info["gamma_url" if fetch.ask in (Ask.SLUG, Ask.LISTING) else "rest_url"]
+            answer = get(base + fetch.path)
+            for message in plan.took(fetch, answer.status_code, answer.json(), utc_s, step * NS_PER_S):
+                if isinstance(message, MarketListed):
+                    rules.setdefault(message.market.series, message.market.rule)
+        assert rules == {series[0]: Rule.CANDLE, series[1]: Rule.CLOSES, series[2]: Rule.TWAP}
+        strikes = venue.call(
+            lambda inside: {m.series: m.strike for m in inside.exchange.markets.values() if m.strike is not None}
+        )
+        hour_ms = int(time.time()) // 3600 * 3_600_000
+        url = venue.info["binance_rest_url"] + "/api/v3/klines"
+        (row,) = get(url, symbol="BTCUSDT", interval="1h", startTime=hour_ms, limit=1).json()
+        assert float(row[1]) == strikes[series[0]]
+        assert get(venue.info["gamma_url"] + "/events", series_slug="btc-up-or-down-hourly").json()
 
 
 def test_strike_and_final_are_told_late(venue: VenueThread) -> None:

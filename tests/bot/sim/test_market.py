@@ -15,7 +15,7 @@ from bot.messages import Side
 from bot.sim.binance_intervals import opened
 from bot.sim.exchange import Exchange, Listed, Printed, Resolved, SimMarket, Submit, TickChanged
 from bot.sim.market import BinanceQuote, BinanceTrade, SourcePrice, Twap, World, WorldParameters
-from bot.sim.prices import PricePath
+from bot.sim.prices import PricePath, gathered
 from bot.sim.traders import Crowd, Noise
 from bot.sim.window import Life
 
@@ -100,20 +100,20 @@ def test_the_mean_is_the_mean_of_the_source_read_with_the_lag() -> None:
     stamp = path.now_ms // 1000 * 1000
     samples = [path.mean_source(ms - 100, ms) for ms in range(stamp - 1_000 - 59_900, stamp - 1_000 + 1, 100)]
     assert path.twap(stamp, 60) == pytest.approx(sum(samples) / 600, rel=1e-12)
-    candle = path.candles(partial(opened, "1m"), 0, 0, 3)[0]
+    candle = gathered(path.minutes(), partial(opened, "1m"))[-3]
     assert math.log(path.twap(stamp, 60) / candle[4]) == pytest.approx(-2e-4, abs=0.02)
 
 
 def test_klines_reach_back_far_enough_and_join_without_holes() -> None:
     world = world_of("btc-updown-5m", "eth-updown-5m", parameters=EMPTY)
     world.step(START + 500)
-    rows = world.klines("ETHUSDT", partial(opened, "1s"), 0, 0, 1000)
+    rows = world.klines("ETHUSDT", "1s", 0, 0, 1000)
     assert len(rows) == 1000
     assert [row[0] for row in rows] == list(range(rows[0][0], rows[0][0] + 1_000_000, 1000))
     assert all(low <= min(first, close) <= max(first, close) <= high for _, first, high, low, close in rows)
-    minutes = world.klines("BTCUSDT", partial(opened, "1m"), 0, 0, 5)
+    minutes = world.klines("BTCUSDT", "1m", 0, 0, 5)
     assert [row[0] % 60_000 for row in minutes] == [0] * 5
-    assert world.klines("BTCUSDT", partial(opened, "1s"), rows[10][0], rows[12][0], 1000)[0][0] == rows[10][0]
+    assert world.klines("BTCUSDT", "1s", rows[10][0], rows[12][0], 1000)[0][0] == rows[10][0]
 
 
 # -- windows -------------------------------------------------------------------------------------------------------
