@@ -135,6 +135,31 @@ def at_once(quirks: Quirks) -> Quirks:
     return msgspec.structs.replace(quirks, positions_lag_ms=0)
 
 
+def test_what_becomes_of_a_winner_is_read_as_positions_and_notifications() -> None:
+    with VenueThread(
+        VenueOptions(seed=74, parameters=QUIET, quirks=Quirks(positions_lag_ms=0, redeem_ms=60_000))
+    ) as venue:
+        client = polymarket.SecureClient.create(
+            private_key=venue.info["private_key"], wallet=venue.info["address"], environment=embedded(venue.info)
+        )
+        window, now_ms = windows(venue)[1], int(time.time() * 1000)
+        up, _ = pair(venue)
+        reply = client.place_limit_order(asset_id=up, price="0.97", size="6", side="BUY")
+        venue.call(lambda inside: inside.exchange.fail(reply.trade_ids[0], now_ms))
+        bought = client.place_limit_order(asset_id=up, price="0.97", size="6", side="BUY")
+        assert bought.status == "matched"
+        venue.call(lambda inside: inside.exchange.resolve(window["conditionId"], "up", now_ms))
+        (held,) = list(client.list_positions().iter_items())
+        assert (held.asset_id, held.current_size, held.status) == (up, 6, "REDEEMABLE")
+        venue.call(lambda inside: inside.exchange.step(now_ms + 60_000))
+        assert list(client.list_positions().iter_items()) == []
+        told = {notice.type.name: notice.payload for notice in client.get_notifications()}
+        assert told.keys() == {"ORDER_FILL", "ORDER_FILL_FAILED", "MARKET_RESOLVED", "AUTO_REDEEMED"}
+        assert told["MARKET_RESOLVED"].condition_id == told["AUTO_REDEEMED"].condition_id == window["conditionId"]
+        assert told["AUTO_REDEEMED"].amount == 6
+        client.close()
+
+
 def test_refusals_come_out_as_the_clients_own_errors(venue: VenueThread, secure: Any) -> None:
     up, _ = pair(venue)
     errors = pytest.importorskip("polymarket.errors")
