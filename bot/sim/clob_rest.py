@@ -23,10 +23,10 @@ from bot.sim import records as rec
 from bot.sim import verify
 from bot.sim.accounts import BANNED, CLOSED_ONLY, Caller
 from bot.sim.clob_account import authenticated
-from bot.sim.exchange import NOT_READY
 from bot.sim.http import Refusal, answer, refused
 from bot.sim.rates import CANCELS, ORDERS
 from bot.sim.render import amount_text
+from bot.sim.rules import NOT_READY
 from bot.sim.venue import Venue, wall_ms
 from bot.units import LOT, PX_ONE, decimal_text, px_text
 

@@ -42,7 +42,8 @@ from bot.sim.records import (
     TradeEvent,
     taker_fee,
 )
-from bot.units import LOT, PX_ONE, USD_ONE, Px, Qty, Usd, decimal_text, notional, px_text, qty_text
+from bot.sim.rules import FAK_KILLED, FOK_KILLED, GTD_LEAD_S, HELD, POST_ONLY, refusal, unmatchable
+from bot.units import LOT, PX_ONE, Px, Qty, Usd, notional
 
 __all__ = [
     "Account",
@@ -66,18 +67,11 @@ __all__ = [
     "taker_fee",
 ]
 
-FOK_KILLED = "order couldn't be fully filled. FOK orders are fully filled or killed."
-FAK_KILLED = "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
-POST_ONLY = "invalid post-only order: order crosses book"
-NOT_READY = "the market is not yet ready to process new orders"
-HELD = "order match delayed due to market conditions"
 NO_BALANCE = "CANCELED_NOT_ENOUGH_BALANCE"
 EXPIRED = "CANCELED_EXPIRED_ORDER"
 RESOLVED = "CANCELED_MARKET_RESOLVED"
 STEPS = (MATCHED, "RETRYING", "MINED", "CONFIRMED", "FAILED")  # of a settlement, by rank
 REDEEM = "redeem"
-GTD_LEAD_S = 60  # the engine expires GTD orders this early
-MARKETABLE_BUY_MIN: Usd = USD_ONE
 
 
 class Exchange:
@@ -197,14 +191,14 @@ class Exchange:
     def submit(self, order: Submit, now_ms: int, hold_ms: int = 0) -> Submitted:
         """Accept, match or rest, hold for the taker delay (or for `hold_ms`), or refuse with the venue's own text."""
         market = self.by_token.get(order.token)
-        error = self._refusal(order, market, now_ms)
+        error = refusal(order, market, order.order_id in self._orders, now_ms)
         if error or market is None:
             return Submitted(status="", error=error)
         is_bid = (order.side is Side.BUY) == (order.token == market.up_token)
         up_px = order.px if order.token == market.up_token else PX_ONE - order.px
         opposite = (self._asks if is_bid else self._bids)[market.condition_id]
         marketable = opposite.crossed_by(up_px)
-        error = self.money.shortage(order, market, marketable) or self._unmatchable(order, marketable, opposite, up_px)
+        error = self.money.shortage(order, market, marketable) or unmatchable(order, marketable, opposite, up_px)
         if error:
             return Submitted(status="", error=error)
         accepted = Order(
@@ -236,37 +230,6 @@ class Exchange:
         if not marketable:
             self._rest(accepted, now_ms)
         return Submitted(status="matched" if got else "live", making=given, taking=got, trade_ids=trade_ids)
-
-    def _refusal(self, order: Submit, market: SimMarket | None, now_ms: int) -> str:
-        """What is wrong with the order by itself, in the venue's order of checks."""
-        if market is None or market.closed:
-            return f"the orderbook {order.token} does not exist"
-        if not market.accepting:
-            return NOT_READY
-        invalid = f"order {order.order_id} is invalid. "
-        if order.px % market.tick or not market.tick <= order.px <= PX_ONE - market.tick:
-            return f"{invalid}Price ({px_text(order.px)}) breaks minimum tick size rule: {px_text(market.tick)}"
-        if order.qty < (market.min_qty if order.order_type in ("GTC", "GTD") else LOT):
-            return f"{invalid}Size ({qty_text(order.qty)}) lower than the minimum: {qty_text(market.min_qty)}"
-        if order.order_type not in ("GTC", "GTD", "FOK", "FAK"):
-            return "Invalid order payload"
-        if order.post_only and order.order_type not in ("GTC", "GTD"):
-            return "invalid post-only order: only GTC and GTD orders can be post-only"
-        if (order.order_type == "GTD") != bool(order.expiration_s):
-            return "invalid expiration"
-        if order.expiration_s and (order.expiration_s - GTD_LEAD_S) * 1000 <= now_ms:
-            return "invalid expiration"
-        return f"{invalid}Duplicated." if order.order_id in self._orders else ""
-
-    def _unmatchable(self, order: Submit, marketable: bool, opposite: Ladder, up_px: Px) -> str:
-        if marketable and order.post_only:
-            return POST_ONLY
-        cost = notional(order.px, order.qty)
-        if marketable and order.side is Side.BUY and cost < MARKETABLE_BUY_MIN:
-            return f"invalid amount for a marketable BUY order (${decimal_text(cost, 6)}), min size: $1"
-        if order.order_type == "FOK" and opposite.fillable(up_px) < order.qty // LOT * LOT:
-            return FOK_KILLED
-        return FAK_KILLED if order.order_type == "FAK" and not marketable else ""
 
     def sweep(self, order_id: str, qty: Qty, now_ms: int) -> str:
         """A stranger takes from this very order wherever it stands, even one that was cancelled: the trade's id, or ""."""

@@ -20,11 +20,11 @@ from bot.sim.accounts import Beats
 from bot.sim.binance_rest import TOO_MANY
 from bot.sim.clob_account import UNAUTHORIZED, authenticated
 from bot.sim.clob_rest import HOLD_MS, RESTRICTED
-from bot.sim.exchange import POST_ONLY
 from bot.sim.faults import FOREVER, Fault
 from bot.sim.http import Refusal, answer, page, refused
 from bot.sim.rates import CANCELS, ORDERS
 from bot.sim.render import order_row
+from bot.sim.rules import POST_ONLY
 from bot.sim.spoilt import (
     BAD_GATEWAY,
     BLOCKED,

@@ -19,9 +19,9 @@ from bot.sim import records as rec
 from bot.sim import spoilt
 from bot.sim.chaos.hub import Group, Hub, Signal
 from bot.sim.chaos.venue import API_KEY, OWNER, Venue
-from bot.sim.exchange import POST_ONLY
 from bot.sim.faults import Fault
 from bot.sim.render import amount_text, order_row, trade_row
+from bot.sim.rules import POST_ONLY
 from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, scaled
 from bot.venues.clob_answer import Reply
 
