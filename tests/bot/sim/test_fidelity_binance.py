@@ -127,7 +127,8 @@ def test_five_messages_a_second_and_no_more(venue: VenueThread) -> None:
     assert (binance_futures.RULES.ping_s, binance_futures.RULES.pong_s) == (180, 600)
 
 
-def test_microseconds_in_every_time_field(venue: VenueThread, spot: str) -> None:
+def test_microseconds_in_every_time_field_and_slow_candles_every_other_second(venue: VenueThread, spot: str) -> None:
+    hourly = connect(venue.info["binance_ws_url"] + "/ws/btcusdt@kline_1h")
     query = "?streams=btcusdt@aggTrade/btcusdt@depth@100ms/btcusdt@kline_1s&timeUnit=MICROSECOND"
     ws = connect(venue.info["binance_ws_url"] + "/stream" + query)
     for name in ("aggTrade", "depthUpdate", "kline"):
@@ -135,25 +136,23 @@ def test_microseconds_in_every_time_field(venue: VenueThread, spot: str) -> None
         assert data["E"] > 10**15
     assert data["k"]["T"] - data["k"]["t"] == 999_999
     ws.close()
-    told = requests.get(spot + "/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"}, timeout=5).json()
-    assert told["serverTime"] > 10**15
-
-
-def test_slow_candles_come_every_other_second(venue: VenueThread) -> None:
-    ws = connect(venue.info["binance_ws_url"] + "/ws/btcusdt@kline_1h")
-    candle = next(events(ws))
-    assert candle["e"] == "kline" and candle["k"]["i"] == "1h" and candle["k"]["x"] is False
+    candle = next(events(hourly))
+    assert candle["e"] == "kline" and candle["k"]["i"] == "1h"
+    assert candle["k"]["x"] is (candle["E"] > candle["k"]["T"])
     assert candle["E"] // 1000 % 2 == 0
     assert candle["k"]["T"] - candle["k"]["t"] == 3_599_999
     assert float(candle["k"]["l"]) <= float(candle["k"]["c"]) <= float(candle["k"]["h"])
-    ws.close()
+    hourly.close()
+    told = requests.get(spot + "/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"}, timeout=5).json()
+    assert told["serverTime"] > 10**15
 
 
 def test_a_connection_lives_for_a_day_at_most() -> None:
     assert Quirks().reference_life_s == 86_400
     with VenueThread(VenueOptions(seed=62, parameters=QUIET, quirks=Quirks(reference_life_s=0.5))) as venue:
-        for url in ("binance_ws_url", "binance_futures_ws_url"):
-            assert closed_with(connect(venue.info[url] + "/ws/btcusdt@trade"))[0] == 1001
+        urls = (venue.info["binance_ws_url"], venue.info["binance_futures_ws_url"])
+        open_ones = [connect(url + "/ws/btcusdt@trade") for url in urls]
+        assert [closed_with(ws)[0] for ws in open_ones] == [1001, 1001]
 
 
 # -- futures -----------------------------------------------------------------------------------------------------------
@@ -185,18 +184,18 @@ def test_futures_payloads_have_times_and_the_number_before(venue: VenueThread, f
     spot = get(venue.info["binance_rest_url"] + "/api/v3/ticker/bookTicker", symbol="BTCUSDT").json()
     assert 1.0002 < float(quote["b"]) / float(spot["bidPrice"]) < 1.0006
     ws.close()
-    for stream in ("btcusdt@depth@100ms", "btcusdt@depth"):
-        ws = connect(futures + "/public/ws/" + stream)
+    marks = connect(futures + "/market/ws/btcusdt@markPrice@1s")
+    depths = [connect(futures + "/public/ws/" + stream) for stream in ("btcusdt@depth@100ms", "btcusdt@depth")]
+    for ws in depths:
         before = next(events(ws))
         for _ in range(2):
             event = next(events(ws))
             assert event["pu"] == before["u"] and "T" in event
             before = event
         ws.close()
-    ws = connect(futures + "/market/ws/btcusdt@markPrice@1s")
-    mark = next(events(ws))
+    mark = next(events(marks))
     assert mark["e"] == "markPriceUpdate" and mark["T"] > mark["E"]
-    ws.close()
+    marks.close()
 
 
 def test_futures_rest(venue: VenueThread) -> None:

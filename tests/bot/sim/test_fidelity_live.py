@@ -148,9 +148,9 @@ def test_rtds_answers_nothing_to_what_it_dislikes(venue: VenueThread) -> None:
         },
         {"action": "subscribe", "subscriptions": [{"topic": "crypto_prices_twap_sixty", "type": "update"}]},
     )
-    heard = [next(events(ws)) for _ in range(3)]
+    heard = [next(events(ws)) for _ in range(2)]
     assert {event["topic"] for event in heard} == {"crypto_prices_twap_sixty"}
-    assert heard[0]["type"] == "subscribe" and heard[1]["type"] == heard[2]["type"] == "update"
+    assert [event["type"] for event in heard] == ["subscribe", "update"]
     ws.send(
         json.dumps({"action": "unsubscribe", "subscriptions": [{"topic": "crypto_prices_twap_sixty", "type": "*"}]})
     )
