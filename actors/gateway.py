@@ -27,6 +27,8 @@ from bot.messages import (
     OrderStatusReport,
     OrderStatusRequest,
     Reject,
+    Shares,
+    SharesRequest,
     Source,
     TimerTick,
     TradesRead,
@@ -84,6 +86,8 @@ class ReadPort(Protocol):
     def order_status(self, request: OrderStatusRequest) -> OrderStatusReport: ...
 
     def balance(self, request: BalanceRequest) -> Balance: ...
+
+    def shares(self, request: SharesRequest) -> Shares: ...
 
 
 class GatePort(Protocol):
@@ -243,6 +247,8 @@ class ReadsDesk:
                 return [self._api.trades(message)]
             case BalanceRequest():
                 return [self._api.balance(message)]
+            case SharesRequest():
+                return [self._api.shares(message)]
             case TimerTick():
                 return self._tick(message)
             case _:

@@ -7,6 +7,7 @@ stop, proxy calls), is LOSSLESS: coalescing an ask away would hang its caller. K
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -44,7 +45,6 @@ class MailboxStats:
     depth: int
     high_water: int
     oldest_ns: Ns  # age of the oldest message of any lane, 0 when empty
-    waiting_ns: Ns  # age of the oldest URGENT or LOSSLESS one: what a hang is judged by
     delivered: int
     conflated: int
     dead_lettered: int
@@ -176,6 +176,15 @@ class Mailbox:
             self._wake.put(None)
             self._hand_over()
 
+    def waiting_ns(self, now_ns: Ns) -> Ns:
+        """Age of the oldest URGENT or LOSSLESS message, 0 without any: what a hang is judged by, many times a second."""
+        oldest_ns = now_ns
+        for lane in (self._urgent, self._lossless):
+            if lane:
+                with contextlib.suppress(IndexError):  # the reader may empty the lane meanwhile
+                    oldest_ns = min(oldest_ns, lane[0][0])
+        return now_ns - oldest_ns
+
     def stats(self, now_ns: Ns | None = None) -> MailboxStats:
         now = self.clock() if now_ns is None else now_ns
         facts = _oldest(self._urgent) + _oldest(self._lossless)
@@ -186,7 +195,6 @@ class Mailbox:
             depth=depth,
             high_water=max(depth, self._high_water),
             oldest_ns=max(0, now - min(facts + views)) if facts or views else 0,
-            waiting_ns=max(0, now - min(facts)) if facts else 0,
             delivered=self._delivered,
             conflated=self._conflated,
             dead_lettered=self._dead_lettered,

@@ -60,6 +60,7 @@ class PanicPort(Protocol):
 class Patience:
     """How long the root waits for what."""
 
+    diagnose_every_ns: Ns = NS_PER_S // 10
     look_every_ns: Ns = NS_PER_S // 25  # a mass cancel without answer for 200 ms must be seen within 250 ms
     lease_every_ns: Ns = NS_PER_S // 4  # to the guardian
     ready_ns: Ns = 5 * NS_PER_S  # a child's setup
@@ -120,6 +121,7 @@ class RootActor(Actor):
         self._unanswered = unanswered
         self._renew = renew
         self._renew_due_ns: Ns = 0
+        self._diagnose_due_ns: Ns = 0
         self._sent_again = False
         self._patience = patience
         self._supervisor = supervisor or Supervisor()
@@ -182,11 +184,9 @@ class RootActor(Actor):
         self._watched_ns = now_ns
         self._give_lease(now_ns)
         self._look_at_latch()
-        for child in self._children.values():
-            if child.state is ChildState.STARTING:
-                self._judge_start(child, now_ns)
-            elif child.state is ChildState.UP and (error := self._diagnose(child, now_ns)):
-                self._child_failed(child, error)
+        if now_ns >= self._diagnose_due_ns:
+            self._diagnose_due_ns = now_ns + self._patience.diagnose_every_ns
+            self._look_at_children(now_ns)
         self._look_at_cancels(now_ns)
         self._look_at_panic()
         if self._end_reason:
@@ -215,6 +215,13 @@ class RootActor(Actor):
         except Exception as error:  # noqa: BLE001  whatever a constructor raises is the child's failure, not the root's
             self._child_failed(child, f"could not start: {type(error).__name__}: {error}")
 
+    def _look_at_children(self, now_ns: Ns) -> None:
+        for child in self._children.values():
+            if child.state is ChildState.STARTING:
+                self._judge_start(child, now_ns)
+            elif child.state is ChildState.UP and (error := self._diagnose(child, now_ns)):
+                self._child_failed(child, error)
+
     def _judge_start(self, child: Child, now_ns: Ns, late: bool = False) -> None:
         health = child.health
         assert health is not None
@@ -234,7 +241,7 @@ class RootActor(Actor):
         def age(since_ns: Ns) -> Ns:
             return now_ns - since_ns if since_ns and trusted else 0
 
-        waiting_ns = health.mailbox.stats(now_ns).waiting_ns if trusted else 0
+        waiting_ns = health.mailbox.waiting_ns(now_ns) if trusted else 0
         if child.spec.holds_requests:
             # A venue that lets every request time out is no hang of ours, as long as the next one is begun.
             waiting_ns = min(waiting_ns, age(health.began_ns))

@@ -28,6 +28,8 @@ from bot.messages import (
     OutcomeUnknown,
     Reject,
     Request,
+    Shares,
+    SharesRequest,
     Source,
     TradesRead,
     TradesRequest,
@@ -145,6 +147,15 @@ def _unread(request: Message, now_ns: Ns, text: str) -> Message | None:
         return OpenOrders(orders=None, asked_ns=request.asked_ns, recv_ns=now_ns, text=text)
     if isinstance(request, BalanceRequest):
         return Balance(cash=None, asked_ns=request.asked_ns, recv_ns=now_ns, text=text)
+    if isinstance(request, SharesRequest):
+        return Shares(
+            symbol=request.symbol,
+            asset_id=request.asset_id,
+            qty=None,
+            asked_ns=request.asked_ns,
+            recv_ns=now_ns,
+            text=text,
+        )
     if isinstance(request, TradesRequest):
         return TradesRead(
             trades=None, after_utc_s=request.after_utc_s, asked_ns=request.asked_ns, recv_ns=now_ns, text=text

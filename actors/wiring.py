@@ -18,7 +18,7 @@ PERP = "perp"  # a feed that is there only where its lead is wanted
 GATEWAY_HANG_NS: Ns = 3_500 * NS_PER_MS  # a request has a deadline of 3 s
 
 _REPORTS = (m.ExecutionReport, m.CancelReject, m.OutcomeUnknown, m.MassCancelReport, m.RateLeft)
-_READS = (m.OpenOrders, m.TradesRead, m.OrderStatusReport, m.Balance)
+_READS = (m.OpenOrders, m.TradesRead, m.OrderStatusReport, m.Balance, m.Shares)
 _LIFE = (m.MarketListed, m.MarketDropped)
 
 # Who is told what, by sender. The timer and the root speak to actors by name.
@@ -28,7 +28,8 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
         m.NewOrder: ("orders",),
         **dict.fromkeys((m.CancelOrder, m.MassCancel), ("cancels",)),
         **dict.fromkeys(
-            (m.OrderStatusRequest, m.OrderMassStatusRequest, m.TradesRequest, m.BalanceRequest), ("reads",)
+            (m.OrderStatusRequest, m.OrderMassStatusRequest, m.TradesRequest, m.BalanceRequest, m.SharesRequest),
+            ("reads",),
         ),
         m.PositionReport: ("strategy",),
         m.Fill: ("monitor", "strategy"),

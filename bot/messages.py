@@ -204,6 +204,14 @@ class BalanceRequest(Message, frozen=True, kw_only=True, tag=True):
     asked_ns: Ns
 
 
+class SharesRequest(Message, frozen=True, kw_only=True, tag=True):
+    """Read how many shares of one token the wallet has; answered by Shares."""
+
+    symbol: str
+    asset_id: str
+    asked_ns: Ns
+
+
 class GateChange(Message, frozen=True, kw_only=True, tag=True):
     """The executor's orders to the gate, applied by its shell before anything else it emitted leaves.
 
@@ -345,6 +353,17 @@ class Balance(Message, frozen=True, kw_only=True, tag=True):
     """Collateral of the wallet in micro-USD. None: unknown, the read failed."""
 
     cash: Usd | None
+    asked_ns: Ns
+    recv_ns: Ns
+    text: str = ""
+
+
+class Shares(Message, frozen=True, kw_only=True, tag=True):
+    """Shares of one token in the wallet. None: unknown, the read failed."""
+
+    symbol: str
+    asset_id: str
+    qty: Qty | None
     asked_ns: Ns
     recv_ns: Ns
     text: str = ""

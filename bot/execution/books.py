@@ -67,6 +67,7 @@ class Books:
         self.desks: dict[str, Desk] = {}
         self.orphans: dict[str, Orphan] = {}
         self.queries: dict[str, Order] = {}  # orders with a query planned
+        self.taken: dict[str, tuple[str, Ns]] = {}  # tokens bought as taker: market, and when to read what we got
         self.touched: set[str] = set()  # markets to look at before this message is done
         self.alerts: deque[Alert] = deque(maxlen=20)
         self.alert_seq = 0
@@ -270,6 +271,12 @@ class Books:
         self.orders.live[order.order_id] = order
         self.queries[order.order_id] = order
 
+    def moves(self, symbol: str, asset_id: str) -> bool:
+        """May the venue know of shares of this token what we do not: a fill on its way, or one not on the chain?"""
+        return bool(self.positions.unsettled_qty(asset_id)) or any(
+            order.asset_id == asset_id and order.exposure for order in self.orders.of_market(symbol)
+        )
+
     def want_balance(self) -> None:
         self._balance_ns = self.now
         self.out.append(BalanceRequest(asked_ns=self.now))
@@ -290,6 +297,8 @@ class Books:
             self.counts["filled"] += 1
         if not report.maker:
             self.alert(2, f"trade {report.exec_id} took liquidity although orders are post-only")
+            if order.side is Side.BUY:
+                self.taken[order.asset_id] = (order.symbol, self.now + self.timers.settle_ns)
         slot = self.slot_of(order)
         if slot is not None:
             slot.filled(order.up_px)

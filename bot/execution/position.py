@@ -31,10 +31,12 @@ class FillRecord(msgspec.Struct, kw_only=True):
     booked_ns: Ns
     void: bool = False
     history: bool = False  # of an earlier run: already in the cash we started with
+    maker: bool = True
+    fee_qty: Qty = 0  # shares that the venue kept back of a purchase as taker
 
     @property
     def signed_qty(self) -> Qty:
-        return self.qty if self.side is Side.BUY else -self.qty
+        return self.qty - self.fee_qty if self.side is Side.BUY else -self.qty
 
 
 class Holding(msgspec.Struct, kw_only=True):
@@ -101,6 +103,7 @@ class Positions:
             status=report.trade_status or TradeStatus.MATCHED,
             booked_ns=now_ns,
             history=history,
+            maker=report.maker,
         )
         self.fills[key] = record
         if RANK[record.status] < MINED:
@@ -134,6 +137,16 @@ class Positions:
         self.unsettled.pop(key, None)
         self._move(record, -1)
         return record
+
+    def keep_back(self, symbol: str, asset_id: str, qty: Qty) -> None:
+        """The venue kept so many shares as its fee; the newest purchase as taker bears it."""
+        record = next(
+            record
+            for record in reversed(self.fills.values())
+            if record.asset_id == asset_id and record.side is Side.BUY and not (record.maker or record.void)
+        )
+        record.fee_qty += qty
+        self.of(symbol).tokens[asset_id] -= qty
 
     def bury(self, report: ExecutionReport, symbol: str, now_ns: Ns) -> None:
         """Remember a key that failed before it was ever booked: a later MATCHED of it changes nothing."""

@@ -22,11 +22,12 @@ from bot.messages import (
     OpenOrder,
     OpenOrders,
     OrderStatusReport,
+    Shares,
     Side,
     TradesRead,
     TradeStatus,
 )
-from bot.units import NS_PER_S, PX_ONE, USD_ONE, Ns
+from bot.units import LOT, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns
 
 GAPS_MAX, GAPS_NS = 10, 300 * NS_PER_S  # user-stream gaps before the bot halts
 CASH_TOLERANCE = USD_ONE // 100
@@ -180,6 +181,30 @@ class Reads(Facts):
         self.cash_known = True
         self.positions.cash = message.cash
         self._mark_all()
+
+    def shares(self, message: Shares) -> None:
+        """What a purchase as taker brought: the venue may have kept its fee back in shares, at most what fees can be."""
+        symbol, asset_id = message.symbol, message.asset_id
+        desk = self.desks.get(symbol)
+        holding = self.positions.of(symbol)
+        if asset_id not in self.taken or desk is None or holding.winner:
+            self.taken.pop(asset_id, None)
+            return
+        fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.snap_ns
+        if message.qty is None or not fresh or self.moves(symbol, asset_id):
+            return  # it is asked again
+        del self.taken[asset_id]
+        short = holding.tokens.get(asset_id, 0) - message.qty
+        if short <= 0:
+            return
+        bought = [r for r in self.positions.fills.values() if r.asset_id == asset_id and not (r.maker or r.void)]
+        most = sum(r.qty * (PX_ONE - r.px) // PX_ONE for r in bought if r.side is Side.BUY) * desk.market.fee_rate + LOT
+        if short > most:
+            self.fail(f"the venue has {message.qty / QTY_ONE:g} of token {asset_id}, {short / QTY_ONE:g} less than we")
+            return
+        self.positions.keep_back(symbol, asset_id, short)
+        self.alert(2, f"{short / QTY_ONE:g} of token {asset_id} were kept back as fee")
+        self.mark(symbol)
 
     def _payout_awaited(self) -> bool:
         """The venue may have paid out a market of ours already, and we shall when we are told who won."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bot.execution.books import Books
 from bot.execution.orders import PC, PN, UNK, Event, Order
-from bot.messages import BotState, TradesRequest
+from bot.messages import BotState, SharesRequest, TradesRequest
 from bot.units import NS_PER_S, Ns
 
 STAYS_OUT = (BotState.HALTED, BotState.STOPPING, BotState.STOPPED)
@@ -54,6 +54,14 @@ def _debt(books: Books, order: Order, age_ns: Ns) -> None:
     stuck = age_ns > timers.resolve_ns and books.now - books.venue_down_ns > timers.resolve_ns
     if stuck and books.recovery.state not in STAYS_OUT:
         books.halt(f"no trade ever showed {order.debt} of order {order.order_id}")
+
+
+def fees(books: Books) -> None:
+    """A taker's fee may be kept back in shares: what we have then is what the venue says, once nothing else moves it."""
+    for asset_id, (symbol, due_ns) in list(books.taken.items()):
+        if books.now >= due_ns and not books.moves(symbol, asset_id):
+            books.taken[asset_id] = (symbol, books.now + books.timers.settle_ns)
+            books.out.append(SharesRequest(symbol=symbol, asset_id=asset_id, asked_ns=books.now))
 
 
 def ghosts(books: Books) -> None:

@@ -192,7 +192,7 @@ class MarketFeed(Conversation):
         if frame.endswith(USUAL_END):
             try:
                 changes = _usual.decode(frame).price_changes
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 pass  # a part of it may still be good
             else:
                 self.events += 1

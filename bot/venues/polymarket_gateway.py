@@ -32,6 +32,8 @@ from bot.messages import (
     OrderStatusRequest,
     RateLeft,
     Reject,
+    Shares,
+    SharesRequest,
     Source,
     TradesRead,
     TradesRequest,
@@ -190,15 +192,30 @@ class ClobApi:
         )
 
     def balance(self, request: BalanceRequest) -> Balance:
-        query = {"asset_type": "COLLATERAL", "signature_type": str(self._signer.signature_type)}
+        cash, text = self._held({"asset_type": "COLLATERAL"})
+        return Balance(cash=cash, asked_ns=request.asked_ns, recv_ns=self._clock(), text=text)
+
+    def shares(self, request: SharesRequest) -> Shares:
+        qty, text = self._held({"asset_type": "CONDITIONAL", "token_id": request.asset_id})
+        return Shares(
+            symbol=request.symbol,
+            asset_id=request.asset_id,
+            qty=qty,
+            asked_ns=request.asked_ns,
+            recv_ns=self._clock(),
+            text=text,
+        )
+
+    def _held(self, what: dict[str, str]) -> tuple[int | None, str]:
+        """Micro-units of something in the wallet; None and why when it could not be read."""
+        query = what | {"signature_type": str(self._signer.signature_type)}
         try:
             value = self.calls.json("/balance-allowance", query, self.calls.until(DEADLINE_S))
-            cash = decimal_of(value, "balance", 0) if isinstance(value, Mapping) else None
-            if cash is None:
+            if not isinstance(value, Mapping):
                 raise FrameError("the balance is no object")
+            return decimal_of(value, "balance", 0), ""
         except (VenueUnavailable, FrameError) as error:
-            return Balance(cash=None, asked_ns=request.asked_ns, recv_ns=self._clock(), text=str(error))
-        return Balance(cash=cash, asked_ns=request.asked_ns, recv_ns=self._clock())
+            return None, str(error)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

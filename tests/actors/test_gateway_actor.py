@@ -31,6 +31,8 @@ from bot.messages import (
     OrderStatusRequest,
     Reject,
     Resume,
+    Shares,
+    SharesRequest,
     Side,
     Source,
     TimerTick,
@@ -102,6 +104,9 @@ class Api:
 
     def balance(self, request: BalanceRequest) -> Balance:
         return Balance(cash=0, asked_ns=request.asked_ns, recv_ns=NOW)
+
+    def shares(self, request: SharesRequest) -> Shares:
+        return Shares(symbol="0xm", asset_id=request.asset_id, qty=0, asked_ns=request.asked_ns, recv_ns=NOW)
 
     def poll(self, utc_ns: int, now_ns: int) -> list[Message]:
         return [MarketDropped(symbol=f"{utc_ns}")]
@@ -271,9 +276,10 @@ def test_each_read_is_answered_by_its_own_report() -> None:
         OrderStatusRequest(cl_ord_id="c", order_id="0x1", symbol="0xm", asked_ns=1),
         TradesRequest(after_utc_s=1, asked_ns=1),
         BalanceRequest(asked_ns=1),
+        SharesRequest(symbol="0xm", asset_id="t", asked_ns=1),
     ]
     replies = [type(desk.serve(request, waiting())[0]) for request in requests]
-    assert replies == [OpenOrders, OrderStatusReport, TradesRead, Balance]
+    assert replies == [OpenOrders, OrderStatusReport, TradesRead, Balance, Shares]
 
 
 def test_only_a_good_read_of_open_orders_freshens_the_gate() -> None:

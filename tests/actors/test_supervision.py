@@ -34,6 +34,8 @@ from bot.messages import (
     OutcomeUnknown,
     Reject,
     Request,
+    Shares,
+    SharesRequest,
     Side,
     Source,
     TradesRead,
@@ -121,6 +123,10 @@ CANCEL = CancelOrder(cl_ord_id="c", order_id="o", symbol="m")
 READS: list[tuple[Message, Message]] = [
     (OrderMassStatusRequest(asked_ns=1), OpenOrders(orders=None, asked_ns=1, recv_ns=9, text="gone")),
     (BalanceRequest(asked_ns=2), Balance(cash=None, asked_ns=2, recv_ns=9, text="gone")),
+    (
+        SharesRequest(symbol="m", asset_id="t", asked_ns=2),
+        Shares(symbol="m", asset_id="t", qty=None, asked_ns=2, recv_ns=9, text="gone"),
+    ),
     (
         TradesRequest(after_utc_s=7, asked_ns=3),
         TradesRead(trades=None, after_utc_s=7, asked_ns=3, recv_ns=9, text="gone"),

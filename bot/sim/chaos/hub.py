@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -55,7 +56,7 @@ class Task:
         if turn != self.turn or self.ended or group.dead:
             return
         if group.frozen_until_ns > self._hub.now_ns:
-            self._hub.at(group.frozen_until_ns, lambda: self.resume(turn))
+            self._hub.wake(group.frozen_until_ns, self, turn)
             return
         self.turn += 1
         outer, self._hub.current = self._hub.current, self
@@ -88,29 +89,34 @@ class Hub:
         self.now_ns = now_ns
         self.main = getcurrent()
         self.current: Task | None = None
-        self._due: list[tuple[Ns, int, Callable[[], object]]] = []
+        self._due: list[tuple[Ns, int, Any, int]] = []  # a call, or a task with the turn that is meant
         self._count = 0
-        self.events = 0
 
     def clock(self) -> Ns:
         return self.now_ns
 
     def at(self, at_ns: Ns, call: Callable[[], object]) -> None:
         self._count += 1
-        heapq.heappush(self._due, (at_ns if at_ns > self.now_ns else self.now_ns, self._count, call))
+        heapq.heappush(self._due, (at_ns if at_ns > self.now_ns else self.now_ns, self._count, call, -1))
 
     def later(self, delay_ns: Ns, call: Callable[[], object]) -> None:
         self._count += 1
-        heapq.heappush(self._due, (self.now_ns + delay_ns, self._count, call))
+        heapq.heappush(self._due, (self.now_ns + delay_ns, self._count, call, -1))
+
+    def wake(self, at_ns: Ns, task: Task, turn: int) -> None:
+        """Resume a task then, if it still waits for this turn."""
+        self._count += 1
+        heapq.heappush(self._due, (at_ns if at_ns > self.now_ns else self.now_ns, self._count, task, turn))
 
     def run(self, until_ns: Ns) -> None:
         """Everything up to that moment. Raises what an event or a task raised."""
-        due = self._due
+        due, pop = self._due, heapq.heappop
         while due and due[0][0] <= until_ns:
-            at_ns, _, call = heapq.heappop(due)
-            self.now_ns = at_ns
-            self.events += 1
-            call()
+            self.now_ns, _, what, turn = pop(due)
+            if turn < 0:
+                what()
+            else:
+                what.resume(turn)
         self.now_ns = until_ns
 
     # -- for tasks -------------------------------------------------------------------------------------------------
@@ -120,7 +126,7 @@ class Hub:
         group.tasks.append(task)
         if len(group.tasks) > 64:
             group.tasks[:] = [kept for kept in group.tasks if not kept.ended]
-        self.later(delay_ns, lambda: task.resume(0))
+        self.wake(self.now_ns + delay_ns, task, 0)
         return task
 
     def pause(self, delay_ns: Ns) -> None:
@@ -129,8 +135,7 @@ class Hub:
         assert task is not None, "only a task can wait"
         if task.doomed:
             raise GreenletExit
-        turn = task.turn
-        self.later(delay_ns, lambda: task.resume(turn))
+        self.wake(self.now_ns + delay_ns, task, task.turn)
         task.stand()
 
     def sleep(self, seconds: float) -> None:
@@ -147,7 +152,7 @@ class Signal:
     def notify_all(self) -> None:
         waiting, self._waiting = self._waiting, []
         for task, turn in waiting:
-            self._hub.later(0, lambda task=task, turn=turn: task.resume(turn))  # type: ignore[misc]
+            self._hub.wake(0, task, turn)
 
     def wait(self, timeout_ns: Ns) -> None:
         """Until the next notify, or for so long."""

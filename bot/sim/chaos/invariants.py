@@ -1,8 +1,9 @@
 """The invariants I1 to I20, each a row: id, name, when it is looked at, and the look itself.
 
-A look returns why it does not hold, or an empty text. Moments: `handled` after each step of the executor, `sending` as
-each of its messages leaves, `asked` as each request's bytes leave for the venue, `landed` as an order reaches the book,
-`second` once a second, `quiet` at quiescence, `end` once a run.
+A look returns why it does not hold, or an empty text. Moments: `handled` after each step of the executor, and after it
+`fill`, `placed` and `state` where it booked one, placed an order, changed the bot's state; `sending` as each of its
+messages leaves, `order` as an order does; `post`, `delete` and `beat` as such a request's bytes leave for the venue;
+`landed` as an order reaches the book; `second` once a second; `quiet` at quiescence.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _fills_are_the_venues(scene: Scene, process: Process) -> str:
         if trade is None:
             return f"a fill of trade {fill.exec_id}, which the venue never made"
         legs = [(leg.order_id, leg.token, leg.side, leg.px, leg.qty) for leg in trade.makers]
-        legs.append((trade.taker_order_id, trade.token, trade.side, trade.px, trade.qty - trade.fee_qty))
+        legs.append((trade.taker_order_id, trade.token, trade.side, trade.px, trade.qty))
         booked = (fill.order_id, fill.asset_id, fill.side, fill.px, abs(fill.qty))
         if booked not in legs:
             return f"trade {fill.exec_id} was booked as {booked}, and the venue's legs are {legs}"
@@ -97,11 +98,7 @@ def _one_effect(scene: Scene, process: Process) -> str:
 
 
 def _sent_once(scene: Scene, process: Process) -> str:
-    request = scene.request
-    assert request is not None
-    if request.method != "POST" or scene.who != "orders":
-        return ""
-    again = [order.order_id for order in request.orders if order.order_id in scene.posted]
+    again = [order.order_id for order in scene.orders if order.order_id in scene.posted]
     return f"order {again[0]} is sent a second time" if again else ""
 
 
@@ -162,8 +159,7 @@ def _cash_is_the_ledgers(scene: Scene, process: Process) -> str:
 def _limits_hold(scene: Scene, process: Process) -> str:
     """By the venue's truth: what rests, what is on its way, what is held; before an order leaves."""
     order = scene.message
-    if not isinstance(order, NewOrder):
-        return ""
+    assert isinstance(order, NewOrder)
     limits, slack = process.limits, scene.slack[order.symbol]
     worst = _worst_case(scene, order.symbol)
     if worst.long > limits.q_max + slack or -worst.short > limits.q_max + slack:
@@ -217,8 +213,6 @@ def _worst_case(scene: Scene, symbol: str) -> Worst:
 
 def _books_know(scene: Scene, process: Process) -> str:
     """By the executor's own books, and every change in them was marked."""
-    if not any(isinstance(made, NewOrder) for made in scene.emitted):
-        return ""
     executor = process.executor
     capital = 0
     for symbol, desk in executor.desks.items():
@@ -266,16 +260,13 @@ def _all_answered(scene: Scene, process: Process) -> str:
 
 
 def _no_placing(scene: Scene, process: Process) -> str:
-    request, executor = scene.request, process.executor
-    assert request is not None
-    if request.method != "POST" or scene.who != "orders":
-        return ""
+    executor = process.executor
     blocked = process.gate.blocked(scene.hub.now_ns)
     if blocked:
         return f"an order leaves although the gate is shut: {blocked}"
     if executor.recovery.state is not BotState.QUOTING:
         return f"an order leaves while {executor.recovery.state}"
-    for order in request.orders:
+    for order in scene.orders:
         if order.epoch != executor.epoch_of(order.symbol):
             return f"order {order.order_id} of epoch {order.epoch} leaves at epoch {executor.epoch_of(order.symbol)}"
         if order.order_id not in process.gate.inflight():
@@ -284,27 +275,27 @@ def _no_placing(scene: Scene, process: Process) -> str:
 
 
 def _placed_while_quoting(scene: Scene, process: Process) -> str:
-    if isinstance(scene.message, NewOrder) and process.executor.recovery.state is not BotState.QUOTING:
+    if process.executor.recovery.state is not BotState.QUOTING:
         return f"an order is emitted while {process.executor.recovery.state}"
     return ""
 
 
 def _cooled_down(scene: Scene, process: Process) -> str:
-    if scene.state is not BotState.QUOTING or scene.state_ns != scene.hub.now_ns or scene.resumed:
+    if scene.state is not BotState.QUOTING or scene.resumed:
         return ""
     since_ns = scene.hub.now_ns - scene.failed_ns
     return f"quoting {since_ns / NS_PER_S:.2f} s after a failure" if since_ns < process.timers.cooldown_ns else ""
 
 
 def _flat_before_quoting(scene: Scene, process: Process) -> str:
-    if scene.state is not BotState.QUOTING or scene.state_ns != scene.hub.now_ns:
+    if scene.state is not BotState.QUOTING:
         return ""
     left = [order.order_id for order in scene.venue.open_orders() if not order.order_id.startswith(FOREIGN)]
     return f"quoting begins while {left} rest" if left else ""
 
 
 def _cancel_is_asked(scene: Scene, process: Process) -> str:
-    """The first DELETE after a trigger; `asked` and `second` both look."""
+    """The first DELETE after a trigger; `second` looks for one that never comes."""
     if not scene.trigger_ns or scene.excused_cancel():
         return ""
     waited_ns = scene.hub.now_ns - max(scene.trigger_ns, scene.thawed_ns)
@@ -363,11 +354,8 @@ def _views_agree(scene: Scene, process: Process) -> str:
 
 
 def _orders_are_valid(scene: Scene, process: Process) -> str:
-    request, limits = scene.request, process.limits
-    assert request is not None
-    if request.method != "POST" or scene.who != "orders":
-        return ""
-    for order in request.orders:
+    limits = process.limits
+    for order in scene.orders:
         desk = process.executor.desks.get(order.symbol)
         intent = scene.intents.get(order.symbol)
         if desk is None or intent is None:
@@ -406,8 +394,7 @@ def _rates_hold(scene: Scene, process: Process) -> str:
 
 def _repeats_stop(scene: Scene, process: Process) -> str:
     order = scene.message
-    if not isinstance(order, NewOrder):
-        return ""
+    assert isinstance(order, NewOrder)
     now = scene.hub.now_ns
     sent = scene.repeats.setdefault((order.symbol, order.asset_id + order.side, order.px), deque())
     sent.append(now)
@@ -425,10 +412,6 @@ def _journal_first(scene: Scene, process: Process) -> str:
 
 
 def _fresh(scene: Scene, process: Process) -> str:
-    request = scene.request
-    assert request is not None
-    if request.method != "POST" or scene.who != "orders":
-        return ""
     now = scene.hub.now_ns
     for what, at_ns, most_s in (
         ("the user stream's last frame", scene.frame_ns, 10),
@@ -457,10 +440,6 @@ def _old_intents_go(scene: Scene, process: Process) -> str:
 
 
 def _lease(scene: Scene, process: Process) -> str:
-    request = scene.request
-    assert request is not None
-    if request.path != "/v1/heartbeats":
-        return ""
     now = scene.hub.now_ns
     oldest = min(scene.handled_ns, process.gate.root_lease_ns)
     return (
@@ -485,39 +464,52 @@ def _no_secrets(scene: Scene, process: Process) -> str:
 INVARIANTS = (
     Invariant("I1", "Single writer", "handled", _single_writer),
     Invariant("I2", "Views agree", "quiet", _views_agree),
-    Invariant("I3", "Inventory = fills", "handled", _fills_are_the_venues),
-    Invariant("I3", "Inventory = fills", "handled", _inventory_is_the_sum),
+    Invariant("I3", "Inventory = fills", "fill", _fills_are_the_venues),
+    Invariant("I3", "Inventory = fills", "fill", _inventory_is_the_sum),
     Invariant("I3", "Inventory = fills", "quiet", _inventory_is_the_ledgers),
-    Invariant("I4", "Exposure bound", "handled", _books_know),
-    Invariant("I4", "Exposure bound", "sending", _limits_hold),
+    Invariant("I4", "Exposure bound", "placed", _books_know),
+    Invariant("I4", "Exposure bound", "order", _limits_hold),
     Invariant("I4", "Exposure bound", "landed", _limits_hold),
     Invariant("I5", "Lossless", "handled", _lossless),
     Invariant("I5", "Lossless", "quiet", _events_add_up),
     Invariant("I5", "Lossless", "quiet", _all_answered),
-    Invariant("I6", "One effect", "handled", _one_effect),
-    Invariant("I6", "One effect", "asked", _sent_once),
+    Invariant("I6", "One effect", "fill", _one_effect),
+    Invariant("I6", "One effect", "post", _sent_once),
     Invariant("I6", "One effect", "landed", _one_per_slot),
     Invariant("I7", "Monotonic", "handled", _monotonic),
-    Invariant("I8", "No placing while failing", "asked", _no_placing),
-    Invariant("I8", "No placing while failing", "sending", _placed_while_quoting),
-    Invariant("I8", "No placing while failing", "handled", _cooled_down),
-    Invariant("I8", "No placing while failing", "handled", _flat_before_quoting),
-    Invariant("I9", "Cancel-all arrives", "asked", _cancel_is_asked),
+    Invariant("I8", "No placing while failing", "post", _no_placing),
+    Invariant("I8", "No placing while failing", "order", _placed_while_quoting),
+    Invariant("I8", "No placing while failing", "state", _cooled_down),
+    Invariant("I8", "No placing while failing", "state", _flat_before_quoting),
+    Invariant("I9", "Cancel-all arrives", "delete", _cancel_is_asked),
     Invariant("I9", "Cancel-all arrives", "second", _cancel_is_asked),
     Invariant("I9", "Cancel-all arrives", "second", _venue_empties),
     Invariant("I10", "Bounded", "second", _bounded),
     Invariant("I11", "Nothing stuck", "second", _nothing_stuck),
     Invariant("I11", "Nothing stuck", "quiet", _nothing_open),
-    Invariant("I12", "Valid orders", "asked", _orders_are_valid),
+    Invariant("I12", "Valid orders", "post", _orders_are_valid),
     Invariant("I13", "Rates", "second", _rates_hold),
-    Invariant("I13", "Rates", "sending", _repeats_stop),
+    Invariant("I13", "Rates", "order", _repeats_stop),
     Invariant("I14", "Journal first", "sending", _journal_first),
-    Invariant("I16", "Freshness", "asked", _fresh),
+    Invariant("I16", "Freshness", "post", _fresh),
     Invariant("I16", "Freshness", "second", _old_intents_go),
-    Invariant("I17", "Lease", "asked", _lease),
+    Invariant("I17", "Lease", "beat", _lease),
     Invariant("I18", "No secrets", "quiet", _no_secrets),
     Invariant("I19", "Cash", "handled", _cash_balances),
     Invariant("I19", "Cash", "quiet", _cash_is_the_ledgers),
 )
-MOMENTS = ("handled", "sending", "asked", "landed", "second", "quiet")
+MOMENTS = (
+    "handled",
+    "fill",
+    "placed",
+    "state",
+    "sending",
+    "order",
+    "post",
+    "delete",
+    "beat",
+    "landed",
+    "second",
+    "quiet",
+)
 BY_MOMENT = {moment: [row for row in INVARIANTS if row.moment == moment] for moment in MOMENTS}

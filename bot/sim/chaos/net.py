@@ -24,6 +24,8 @@ SPREAD_NS: Ns = 15 * NS_PER_MS  # on average more
 BACKOFF_S, BACKOFF_S_MAX = 0.5, 30.0
 HEALTHY_NS: Ns = 60 * NS_PER_S
 SLICE_NS: Ns = 500 * NS_PER_MS  # the reader's stamp moves this often
+LOOK_NS: Ns = NS_PER_S
+RENEWAL_NS: Ns = 10 * NS_PER_S
 
 
 class Net:
@@ -161,10 +163,11 @@ class Connection:
 class Link:
     """A stream's connection as the venue sees it. What is sent arrives in order, each frame after its latency."""
 
-    def __init__(self, net: Net, name: str, joined_ns: Ns) -> None:
+    def __init__(self, net: Net, name: str, heard: Callable[[Link, str], None]) -> None:
         self._net = net
+        self._heard = heard
         self.name = name
-        self.joined_ns = joined_ns
+        self.joined_ns = net.hub.now_ns
         self.mute = False  # half open: nothing comes through, and nobody says so
         self.open = True
         self.ended = ""
@@ -173,6 +176,7 @@ class Link:
         self._last_ns: Ns = 0
 
     def send(self, frame: bytes) -> None:
+        """From the venue."""
         if self.mute or not self.open:
             return
         self._last_ns = max(self._last_ns, self._net.hub.now_ns + self._net.latency_ns())
@@ -183,6 +187,13 @@ class Link:
             self.frames.append(frame)
             self.came.notify_all()
 
+    def say(self, text: str) -> None:
+        """From the client."""
+        if text == "PING":
+            self.send(b"PONG")
+        elif self.open and not self.mute:
+            self._net.hub.later(self._net.latency_ns(), lambda: self._heard(self, text))
+
     def cut(self, reason: str) -> None:
         """The client notices at once."""
         if self.open:
@@ -192,7 +203,7 @@ class Link:
 
 
 class HubReader:
-    """actors.feed.ReaderThread on the hub: connects, reads, pings, notices silence, reconnects; as Reader does."""
+    """actors.feed.ReaderThread on the hub: connects, speaks, reads, notices silence, renews, reconnects; as Reader does."""
 
     def __init__(
         self,
@@ -201,10 +212,10 @@ class HubReader:
         random: Random,
         conversation: Conversation,
         deliver: Callable[[list[Message]], None],
-        connect: Callable[[str, bool], Link | None],
-        heard: Callable[[Ns], None],
+        connect: Callable[[], Link | None],
+        heard: Callable[[Ns], None] = lambda now_ns: None,
     ) -> None:
-        """`connect(name, subscribed)` gives the venue's end of a new connection, or None where it is refused."""
+        """`connect` gives the venue's end of a new connection, or None where it is refused."""
         self._net = net
         self._hub = net.hub
         self._group = group
@@ -214,9 +225,11 @@ class HubReader:
         self._connect = connect
         self._heard = heard
         self._link: Link | None = None
+        self._heir: Link | None = None
         self._failures = 0
         self._task: Task | None = None
         self._stopped = False
+        self._commands: deque[Message] = deque()
         self.error: BaseException | None = None
         self.connected = False
         self.reason = ""
@@ -236,16 +249,19 @@ class HubReader:
         return self._task is not None and not self._task.ended
 
     def command(self, message: Message) -> None:
-        self.conversation.command(message)
+        self._commands.append(message)
+        if self._link is not None:
+            self._link.came.notify_all()
 
     def counters(self) -> dict[str, int]:
         return self.conversation.counters()
 
     def stop(self) -> None:
         self._stopped = True
-        if self._link is not None:
-            self._link.open = False
-            self._link.came.notify_all()
+        for link in (self._link, self._heir):
+            if link is not None:
+                link.open = False
+                link.came.notify_all()
 
     def _run(self) -> None:
         try:
@@ -255,15 +271,21 @@ class HubReader:
             self.error = error
 
     def _live(self) -> None:
-        link = None if self._net.down else self._connect(self.conversation.name, True)
+        if not self.conversation.url():
+            self._rest(SLICE_NS)
+            return
+        link = None if self._net.down else self._connect()
         self._rest(4 * self._net.latency_ns())
         if link is None:
             self.reason = "ConnectionRefusedError"
         elif link.open:
             since_ns = self._hub.now_ns
-            self._link = link
-            self._open()
+            self._open(link)
             self.reason = self._serve(link)
+            while self._heir is not None and not self._stopped:
+                link.open = False
+                link, self._heir = self._heir, None
+                self.reason = self._serve(link)
             self._link = None
             link.open = False
             if self._stopped:
@@ -271,6 +293,7 @@ class HubReader:
             if self._hub.now_ns - since_ns >= HEALTHY_NS:
                 self._failures = 0
             self.connected = False
+            self.conversation.outbox.clear()
             self._tell(self.conversation.lost(self.reason, self._hub.now_ns))
         else:
             self.reason = link.ended
@@ -278,40 +301,74 @@ class HubReader:
         self._failures = min(self._failures + 1, 10)
         self._rest(int(delay_s * NS_PER_S))
 
-    def _open(self) -> None:
+    def _open(self, link: Link) -> None:
         now = self._hub.now_ns
+        for text in self.conversation.opening():
+            link.say(text)
         self.connections += 1
         self.connected = True
         self.last_frame_ns = now
         self._tell(self.conversation.connected(now))
 
     def _serve(self, link: Link) -> str:
-        hub = self._hub
-        silence_ns = int(self.conversation.silence_max_s * NS_PER_S)
-        ping_ns = hub.now_ns
+        """Until the connection ends, or the second one has something to say."""
+        hub, conversation = self._hub, self.conversation
+        self._link = link
+        self.last_frame_ns = hub.now_ns
+        silence_ns = int(conversation.silence_max_s * NS_PER_S)
+        ping_ns = look_ns = hub.now_ns
+        renew_ns: Ns = 0
         while not self._stopped:
             now = self.stamp_ns = hub.now_ns
-            if now >= ping_ns:
-                ping_ns = now + int(self.conversation.ping_every_s * NS_PER_S)
-                link.send(b"PONG")
+            while self._commands:
+                for text in conversation.command(self._commands.popleft()):
+                    link.say(text)
+            while conversation.outbox:
+                link.say(conversation.outbox.popleft())
+            if conversation.ping_text is not None and now >= ping_ns:
+                ping_ns = now + int(conversation.ping_every_s * NS_PER_S)
+                link.say(conversation.ping_text)
+            if now >= look_ns:
+                look_ns = now + LOOK_NS
+                if (stale := conversation.stale(now)) is not None:
+                    return stale
+                if conversation.rotate(now) or (renew_ns and now >= renew_ns and self._heir is None):
+                    renew_ns = now + RENEWAL_NS
+                    self._heir = self._second()
+            if self._heir is not None and self._heir.frames:
+                return "renewed"
             if now - self.last_frame_ns > silence_ns:
-                return f"no frame for {self.conversation.silence_max_s:g} s"
-            while link.frames:
-                if ended := self._take(link.frames.popleft()):
+                return f"no frame for {conversation.silence_max_s:g} s"
+            if link.frames:
+                ended = self._burst(link, now)
+                if ended:
                     return ended
+                continue
             if link.ended:
                 return link.ended
-            link.came.wait(min(SLICE_NS, ping_ns - now))
+            link.came.wait(SLICE_NS)
         return "stopped"
 
-    def _take(self, frame: bytes) -> str:
-        now = self.last_frame_ns = self._hub.now_ns
+    def _second(self) -> Link | None:
+        """A second connection beside the first, which takes over with its first frame."""
+        heir = None if self._net.down else self._connect()
+        if heir is not None:
+            for text in self.conversation.opening():
+                heir.say(text)
+        return heir
+
+    def _burst(self, link: Link, now: Ns) -> str:
+        """All that has come; why the connection ends, if it says so."""
+        self.last_frame_ns = now
         self._heard(now)
-        self.messages += 1
-        try:
-            self._tell(self.conversation.decode(frame, now))
-        except FrameError as error:
-            return str(error)
+        while link.frames:
+            frame = link.frames.popleft()
+            self.messages += 1
+            try:
+                self._tell(self.conversation.decode(frame, now))
+            except FrameError as error:
+                return str(error)
+        self._tell(self.conversation.settle(now))
         return ""
 
     def _tell(self, messages: list[Message]) -> None:
@@ -319,8 +376,11 @@ class HubReader:
             self._deliver(messages)
 
     def _rest(self, delay_ns: Ns) -> None:
+        """Without a connection: the stamp moves, commands are remembered."""
         end_ns = self._hub.now_ns + delay_ns
         while not self._stopped and self._hub.now_ns < end_ns:
             self.stamp_ns = self._hub.now_ns
+            while self._commands:
+                self.conversation.command(self._commands.popleft())
             self._hub.pause(min(SLICE_NS, end_ns - self._hub.now_ns))
         self.stamp_ns = self._hub.now_ns

@@ -26,7 +26,8 @@ from actors.root import RootActor
 from actors.router import Router
 from actors.strategy import StrategyActor
 from actors.timer import TimerActor
-from actors.wiring import FEEDS, PERIODS_NS, ROUTES, Remembering, children
+from actors.wiring import PERIODS_NS, ROUTES, Remembering, children
+from bot.caches import Caches
 from bot.desk import OperatorDesk
 from bot.errors import JournalError
 from bot.execution.executor import Executor
@@ -40,14 +41,17 @@ from bot.sim.chaos.hub import Group, Hub, Signal
 from bot.sim.chaos.net import Connection, HubReader, Net
 from bot.sim.chaos.quoter import Quoter
 from bot.sim.chaos.rest import Request
-from bot.sim.chaos.streams import UserStream
+from bot.sim.chaos.streams import Streams
 from bot.sim.chaos.threads import HubDirectory
 from bot.sim.chaos.venue import API_KEY, OWNER, START_MS
 from bot.sim.chaos.world import MarketList
 from bot.state import Latch
-from bot.units import NS_PER_MS, NS_PER_S, Ns
+from bot.units import NS_PER_MS, NS_PER_S, Ns, Px
+from bot.venues.binance import BinanceFeed
 from bot.venues.cancel_client import CancelClient
 from bot.venues.clob_login import Credentials, hmac_headers
+from bot.venues.conversation import Conversation
+from bot.venues.polymarket_book import MarketFeed
 from bot.venues.polymarket_gateway import ClobApi
 from bot.venues.polymarket_user import UserFeed
 from bot.venues.signing import Signer
@@ -56,6 +60,8 @@ SECRET = "canary-that-nobody-may-see"
 CREDENTIALS = Credentials(API_KEY, base64.urlsafe_b64encode(SECRET.encode()).decode(), f"passphrase-{SECRET}")
 SALTS = 1_000_000_000  # of one process
 LOOK_S = 0.5
+URL = "wss://hub"
+REFERENCE_NS_MAX: Ns = 2 * NS_PER_S
 ROOT_LEASE_NS_MAX: Ns = 5 * NS_PER_S
 END_S_MAX = 10.0
 FLAT, INTERNAL, NOT_FLAT = 0, 70, 5
@@ -224,14 +230,15 @@ class Process:
         number: int,
         hub: Hub,
         net: Net,
-        stream: UserStream,
+        streams: Streams,
         markets: Callable[[], MarketList],
-        quoter: Callable[[], Quoter],
+        quoter: Callable[[Callable[[str], Px]], Quoter],
         latch: Latch,
         watch: Watch,
         random: Random,
         run: Run,
         disk: Disk,
+        tick_ns: Ns,
         skew_s: Callable[[], float],
         ended: Callable[[Process, int], None],
     ) -> None:
@@ -240,12 +247,13 @@ class Process:
         self.group = Group()
         self.random = random
         self._net = net
-        self._stream = stream
+        self._streams = streams
         self._markets = markets
         self._quoter = quoter
         self._latch = latch
         self._watch = watch
         self._skew_s = skew_s
+        self._schedule = {**SCHEDULE, "executor": tick_ns}
         self._ended_told = ended
         self._end: tuple[bool, str] | None = None
         self._kept: dict[tuple[type[Message], str], Message] = {}
@@ -266,6 +274,7 @@ class Process:
         )
         for desk in self.executor.desks.values():  # whose actors are to be told of them again
             self._kept[MarketListed, desk.market.symbol] = MarketListed(market=desk.market)
+        self.caches = Caches()
         self.directory = HubDirectory(lambda name, error: watch.died(self, name, error))
         self.gate = Gate(latched=latch.is_set)
         self.panic = HubPanic(
@@ -315,8 +324,8 @@ class Process:
                             first=Restarted() if self.run.continues else None,
                         ),
                         "strategy": self._strategy,
-                        "timer": partial(self._actor, TimerActor, "timer", schedule=SCHEDULE, utc=self.utc_ns),
-                        "user": self._feed,
+                        "timer": partial(self._actor, TimerActor, "timer", schedule=self._schedule, utc=self.utc_ns),
+                        **{name: partial(self._feed, name) for name in ("binance", "market", "user")},
                     }
                 ),
                 gate=self.gate,
@@ -409,41 +418,65 @@ class Process:
         return self._actor(GatewayActor, name, desk=desk)
 
     def _strategy(self) -> pykka.ActorRef[Any]:
-        core = self._quoter()
+        core = self._quoter(self._middle)
         for message in list(self._kept.values()):
             core.handle(message, self.hub.now_ns)
         return self._actor(StrategyActor, "strategy", core=core, max_hz=50)
 
-    def _feed(self) -> pykka.ActorRef[Any]:
+    def _feed(self, name: str) -> pykka.ActorRef[Any]:
+        conversation, stream = self._conversation(name), self._streams.by_name[name]
+
+        def make_reader(deliver: Callable[[list[Message]], None]) -> HubReader:
+            if name != "user":
+                return HubReader(self._net, self.group, self.random, conversation, deliver, stream.connect)
+
+            def told(messages: list[Message]) -> None:
+                self._watch.delivering(self, messages)
+                deliver(messages)
+
+            return HubReader(self._net, self.group, self.random, conversation, told, stream.connect, self._user_frame)
+
+        reference = self._actor(FeedActor, name, feed=name, make_reader=make_reader)
+        if name in KNOWN_ROUTES["reads"][MarketListed]:
+            for message in list(self._kept.values()):
+                if isinstance(message, MarketListed):
+                    self.directory.tell(name, message)
+        return reference
+
+    def _conversation(self, name: str) -> Conversation:
+        clock, utc = self.hub.clock, self.utc_ns
+        if name == "binance":
+            return BinanceFeed(ws_url=URL, rest_url="", assets=["btc"], caches=self.caches, clock=clock, utc=utc)
+        if name == "market":
+            return MarketFeed(url=URL, caches=self.caches, clock=clock, utc=utc)
         self.user_feed = UserFeed(
-            url="",
+            url=URL,
             api_key=CREDENTIALS.api_key,
             secret=CREDENTIALS.secret,
             passphrase=CREDENTIALS.passphrase,
             wallets=(OWNER,),
             before=self.user_feed,
         )
-        feed = self.user_feed
+        return self.user_feed
 
-        def make_reader(deliver: Callable[[list[Message]], None]) -> HubReader:
-            def told(messages: list[Message]) -> None:
-                self._watch.delivering(self, messages)
-                deliver(messages)
-
-            return HubReader(self._net, self.group, self.random, feed, told, self._stream.connect, self._user_frame)
-
-        return self._actor(FeedActor, "user", feed="user", make_reader=make_reader)
+    def _middle(self, symbol: str) -> Px:
+        """Of a book that is there, while the reference is fresh; else 0."""
+        reference, cache = self.caches.reference["btc"].latest, self.caches.books.get(symbol)
+        book = cache.latest if cache is not None else None
+        if reference is None or self.hub.now_ns - reference.recv_ns > REFERENCE_NS_MAX:
+            return 0
+        return (book.bids[0][0] + book.asks[0][0]) // 2 if book is not None and book.bids and book.asks else 0
 
     def _user_frame(self, now_ns: Ns) -> None:
         self.gate.user_frame_ns = now_ns
         self._watch.frame(now_ns)
 
 
-PLAYED = {"journal", "cancels", "orders", "reads", "heartbeat", "executor", "strategy", "timer", "user", "root"}
+UNPLAYED = {"monitor", "settle"}
+PLAYED = ROUTES.keys() - UNPLAYED
 KNOWN_ROUTES = {
     sender: {kind: tuple(name for name in names if name in PLAYED) for kind, names in routes.items()}
     for sender, routes in ROUTES.items()
     if sender in PLAYED
 }
-SCHEDULE = {name: every_ns for name, every_ns in PERIODS_NS.items() if name in PLAYED} | {"strategy": 200 * NS_PER_MS}
-assert "user" in FEEDS
+SCHEDULE = {name: every_ns for name, every_ns in PERIODS_NS.items() if name in PLAYED} | {"strategy": 400 * NS_PER_MS}

@@ -25,7 +25,7 @@ from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty
 
 VALID_NS: Ns = 1_500 * NS_PER_MS
 STOP_NS: Ns = 4 * NS_PER_S  # before a market's end
-KEEP = 0.85  # share of intents that repeat the last one
+KEEP = 0.7  # share of intents that repeat the last one
 
 
 class _Quoted:

@@ -83,7 +83,6 @@ class Rest:
         self._orders_then: list[dict[str, Any]] = []
         self._cash_then: int | None = None
         self._hold_ms = 0
-        self._crossing = ""  # the order that is to match although it is post-only
         self.submitted: Callable[[NewOrder, str], None] = lambda order, error: None
         # In the order in which a request would meet them; what answers instead of the handler has no effect.
         self._instead: dict[str, Callable[[Fault, Request], Reply | None]] = {
@@ -183,7 +182,9 @@ class Rest:
             case "GET", "/data/trades":
                 return _page(self._trades(request), request, self._venue.quirks.page_size)
             case "GET", "/balance-allowance":
-                return _reply({"balance": str(self._venue.exchange.account(OWNER).cash), "allowances": {}})
+                account, token = self._venue.exchange.account(OWNER), request.query.get("token_id", "")
+                held = account.tokens.get(token, 0) if token else account.cash
+                return _reply({"balance": str(held), "allowances": {}})
             case "GET", "/time":
                 return Reply(200, {}, str(int(self._venue.now_ms / 1000 + self._venue.skew_s)).encode())
             case "POST", "/v1/heartbeats":
@@ -209,7 +210,7 @@ class Rest:
                 side=order.side,
                 px=px,
                 qty=qty,
-                post_only=self._crossing != order.order_id,
+                post_only=self._venue.crossing != order.order_id,
             ),
             self._venue.now_ms,
             self._hold_ms,
@@ -321,7 +322,7 @@ class Rest:
 
     def _no_balance(self, fault: Fault, request: Request) -> Reply | None:
         if fault.kind == "stale":
-            if request.method != "GET" or self._cash_then is None:
+            if request.method != "GET" or self._cash_then is None or "token_id" in request.query:
                 return None
             return _reply({"balance": str(self._cash_then), "allowances": {}})
         cash = self._venue.exchange.account(OWNER).cash
@@ -387,7 +388,9 @@ class Rest:
 
         def fill() -> None:
             for order_id in canceled:
-                if self._venue.exchange.sweep(order_id, scaled(fault["size"], 6), self._venue.now_ms):
+                order, size = self._venue.exchange.order(order_id), scaled(fault["size"], 6)
+                if order is not None and self._venue.exchange.sweep(order_id, size, self._venue.now_ms):
+                    self._venue.surprise[order.condition_id] += size
                     break
             self._venue.tell()
 
@@ -411,7 +414,7 @@ class Rest:
             return
         side = Side.SELL if order.side is Side.BUY else Side.BUY
         self._venue.trade(order.asset_id, side, order.px, order.order_qty // 2 // 10_000 * 10_000, "GTC")
-        self._crossing = order.order_id
+        self._venue.crossing = order.order_id
 
 
 def _reply(body: Any, status: int = 200) -> Reply:

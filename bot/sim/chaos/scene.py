@@ -27,6 +27,7 @@ from bot.messages import (
     Settled,
     Side,
     Source,
+    TradesRead,
 )
 from bot.sim import records as rec
 from bot.sim.chaos.process import Process, Watch
@@ -75,13 +76,11 @@ class Scene(Watch):
         self.leaked = False
         # of this moment
         self.message: Message | None = None
-        self.emitted: list[Message] = []
-        self.request: Request | None = None
-        self.who = ""
+        self.orders: list[NewOrder] = []
         self.fills: list[Fill] = []
         # of the wallet, whatever process
         self.posted: set[str] = set()
-        self.slack: Counter[str] = Counter()  # by market: shares that nobody could foresee
+        self.slack = venue.surprise
         self.invested: Counter[str] = Counter()  # by market: net USD paid, by the venue's ledger
         self.posts: deque[tuple[Ns, int]] = deque()
         self.deletes: deque[tuple[Ns, int]] = deque()
@@ -118,6 +117,8 @@ class Scene(Watch):
         self.delivered: deque[ExecutionReport] = deque()  # user events on their way to the executor
         self.disordered = ""
         self.down_ns = 0 if process is not None else self.hub.now_ns
+        if process is not None:
+            self._known_before(process)
 
     # -- the hash and the story ------------------------------------------------------------------------------------
 
@@ -144,13 +145,35 @@ class Scene(Watch):
 
     def handled(self, process: Process, message: Message, emitted: list[Message]) -> None:
         self.steps += 1
-        self.message, self.emitted = message, emitted
         self.told.append((self.hub.now_ns, "executor", (message, emitted)))
         self.digest((message, emitted))
         self.handled_ns = self.hub.now_ns
         self.mark = fingerprint(process)
+        self._taken(process, message)
+        self.fills = []
+        placed = False
+        for made in emitted:
+            if isinstance(made, Fill):
+                self.fills.append(made)
+                self._money(made)
+            elif isinstance(made, Settled):
+                self._money(made)
+            elif isinstance(made, NewOrder):
+                placed = True
+        self.judge("handled")
+        if self.fills:
+            self.judge("fill")
+        if placed:
+            self.judge("placed")
         if process.executor.recovery.state is not self.state:
             self._state_changed(process.executor.recovery.state)
+            self.judge("state")
+        for order in process.executor.orders.live.values():
+            self.seen[order.order_id] = (order.state, order.cum_qty, order.venue_cum, order.voided)
+        if self.cash is None and process.executor.cash_known:
+            self.cash = process.executor.positions.cash
+
+    def _taken(self, process: Process, message: Message) -> None:
         match message:
             case QuoteIntent():
                 desk = process.executor.desks.get(message.symbol)
@@ -165,15 +188,16 @@ class Scene(Watch):
                 self.air.pop(message.order_id, None)
             case Balance():
                 self.cash = None
-        self.fills = [made for made in emitted if isinstance(made, Fill)]
-        for made in emitted:
-            if isinstance(made, Fill | Settled):
-                self._money(made)
-        self.judge("handled")
-        for order in process.executor.orders.live.values():
-            self.seen[order.order_id] = (order.state, order.cum_qty, order.venue_cum, order.voided)
-        if self.cash is None and process.executor.cash_known:
-            self.cash = process.executor.positions.cash
+            case TradesRead():
+                self._known_before(process)
+            case _:
+                pass
+
+    def _known_before(self, process: Process) -> None:
+        """Fills of earlier processes are no news of this one."""
+        for key, record in process.executor.positions.fills.items():
+            if record.history or record.booked_ns < process.started_ns:
+                self.booked.setdefault(key, 2 if record.void else 1)
 
     def _money(self, made: Fill | Settled) -> None:
         if self.cash is None:
@@ -203,27 +227,28 @@ class Scene(Watch):
 
     def sending(self, process: Process, message: Message) -> None:
         self.message = message
+        self.judge("sending")
         if isinstance(message, NewOrder):
             self.air[message.order_id] = message
-        self.judge("sending")
+            self.judge("order")
 
     def asked(self, process: Process, who: str, request: Request) -> None:
         now = self.hub.now_ns
-        self.request, self.who = request, who
         self.told.append((now, "asked", (who, request)))
         if request.method == "DELETE":
             self.deletes.append((now, request.body.count(b"0x")))
-        elif request.path == "/v1/heartbeats":
-            self.beats.append(now)
+            self.judge("delete")
+            self.trigger_ns = 0
         elif request.method == "GET":
             self.reads.append(now)
+        elif request.path == "/v1/heartbeats":
+            self.beats.append(now)
+            self.judge("beat")
         else:
-            self.posts.append((now, len(request.orders)))
-        self.judge("asked")
-        if request.method == "DELETE":
-            self.trigger_ns = 0
-        elif request.method == "POST" and who == "orders":
-            self.posted.update(order.order_id for order in request.orders)
+            self.orders = request.orders
+            self.posts.append((now, len(self.orders)))
+            self.judge("post")
+            self.posted.update(order.order_id for order in self.orders)
 
     def answered(self, process: Process, who: str, request: Request, status: int) -> None:
         if request.path == "/v1/heartbeats" and status == 200 and self.beats:

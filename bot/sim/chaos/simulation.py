@@ -19,19 +19,22 @@ from bot.history.records import Run
 from bot.messages import BotState, Fail, InjectedFault, Shutdown
 from bot.sim.chaos.hub import Group, Hub
 from bot.sim.chaos.invariants import judge
+from bot.sim.chaos.mishaps import Mishaps
 from bot.sim.chaos.net import Net
 from bot.sim.chaos.process import FLAT, INTERNAL, Disk, Process
+from bot.sim.chaos.public import MarketStream, ReferenceStream
 from bot.sim.chaos.quoter import Quoter
 from bot.sim.chaos.rest import Rest
 from bot.sim.chaos.scene import CLEARING, Scene, Violation
-from bot.sim.chaos.streams import UserStream
+from bot.sim.chaos.streams import Streams
+from bot.sim.chaos.user import UserStream
 from bot.sim.chaos.venue import Venue
 from bot.sim.chaos.weather import HOST, Planned, forecast
 from bot.sim.chaos.world import MarketList, World
 from bot.sim.faults import Faults
 from bot.sim.quirks import Quirks
 from bot.state import Latch
-from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns, Px
+from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns
 
 START_NS: Ns = 100 * NS_PER_S
 STEP_NS: Ns = 100 * NS_PER_MS
@@ -109,12 +112,23 @@ class Simulation:
         self.timers = Timers(cooldown_ns_max=draw.choice((5, 5, 10, 60)) * NS_PER_S)
         if not self.every_s or self.every_s >= 60:
             self.timers = Timers()
+        self.tick_ns = draw.choice((50, 100, 100)) * NS_PER_MS  # how often time passes for the executor
         self._venues = Group()
         self.venue = Venue(self.hub.clock, self.faults, quirks, seed)
         self.rest = Rest(self.hub, self._venues, self.venue)
         self.net = Net(self.hub, self._venues, self.rest, Random(f"{seed}:net"))
-        self.stream = UserStream(self.hub, self.venue, self.net)
+        self.streams = Streams(
+            self.hub,
+            self.venue,
+            self.net,
+            [
+                UserStream(self.hub, self.venue, self.net),
+                MarketStream(self.hub, self.venue, self.net),
+                ReferenceStream(self.hub, self.venue, self.net, Random(f"{seed}:reference")),
+            ],
+        )
         self.world = World(self.hub, self.venue, Random(f"{seed}:world"))
+        self.mishaps = Mishaps(self.hub, self.venue, self.world)
         self.scene = Scene(self.hub, self.venue, self.world, judge)
         self.rest.submitted = self.scene.submitted
         self.latch = MemoryLatch()
@@ -257,14 +271,15 @@ class Simulation:
             number=number,
             hub=self.hub,
             net=self.net,
-            stream=self.stream,
+            streams=self.streams,
             markets=lambda: MarketList(self.world, self.venue),
-            quoter=lambda: Quoter(Random(f"{self.seed}:quoter:{number}"), self._middle, self._lie, lambda: self.still),
+            quoter=lambda middle: Quoter(Random(f"{self.seed}:quoter:{number}"), middle, self._lie, lambda: self.still),
             latch=self.latch,
             watch=self.scene,
             random=random,
             run=Run(limits=self.limits, timers=self.timers, clean_start=self.clean),
             disk=self.disk,
+            tick_ns=self.tick_ns,
             skew_s=lambda: self.venue.skew_s,
             ended=self._ended,
         )
@@ -287,17 +302,10 @@ class Simulation:
         for connection in self.net.connections:
             connection.close()
         self.net.connections.clear()
-        self.stream.cut("the client is gone")
+        self.streams.gone()
         self.scene.begin(None)
         self.hub.later(0, process.group.kill)
         self.hub.later(int(back_after_s * NS_PER_S), self._start)
-
-    def _middle(self, symbol: str) -> Px:
-        window = self.world.windows.get(symbol)
-        if window is None or not window.market.accepting:
-            return 0
-        bid, ask = self.venue.exchange.best(symbol)
-        return (bid + (ask or PX_ONE)) // 2 if bid and ask else int(window.fair)
 
     def _lie(self) -> bool:
         self.lies -= 1
@@ -370,7 +378,8 @@ class Simulation:
         self.net.down_until_ns = 0
         self.venue.skew_s = 0.0
         self.lies = 0
-        self.stream.heal()
+        self.streams.heal()
+        self.mishaps.heal()
 
     def _comes_back(self) -> bool:
         """QUOTING within 90 s of the end of the faults, or of the operator's word where the bot was halted."""

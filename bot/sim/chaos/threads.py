@@ -76,7 +76,7 @@ class ActorThread:
         task = self._task
         if task is not None and task.turn == self._idle_turn:
             turn, self._idle_turn = self._idle_turn, -1
-            self._hub.later(self._delay(), lambda: task.resume(turn))
+            self._hub.wake(self._hub.now_ns + self._delay(), task, turn)
 
     def _delay(self) -> Ns:
         if self._random.random() < HICCUP:
@@ -97,7 +97,8 @@ class ActorThread:
                 except Exception as error:  # noqa: BLE001 - the actor has told the root already
                     self._died(actor.name, error)
                     break
-                hub.pause(int(self._random.random() * 2 * HANDLER_NS))
+                if not mailbox.empty():  # others get their turn in between
+                    hub.pause(int(self._random.random() * 2 * HANDLER_NS))
             else:
                 self._rest(alarm[0] if alarm is not None else 0)
         actor.actor_stopped.set()
@@ -110,7 +111,7 @@ class ActorThread:
         assert task is not None
         turn = self._idle_turn = task.turn
         if alarm_ns:
-            self._hub.at(alarm_ns, lambda: task.resume(turn))
+            self._hub.wake(alarm_ns, task, turn)
         task.stand()
         self._idle_turn = -1
 

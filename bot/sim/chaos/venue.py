@@ -5,6 +5,7 @@ Its ledger is the truth that everything is held against. Knows no bot.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from bot.messages import Side
@@ -31,13 +32,15 @@ class Venue:
         self.quirks = quirks
         self.exchange = Exchange(salt=str(seed))
         self.exchange.settlement = self._settlement
-        self.exchange.fee_in_shares = lambda taker: self.hit("S06", "taker") is not None
+        self.exchange.fee_in_shares = lambda taker: taker.order_id == self.crossing
         self.exchange.deposit(OWNER, FUNDS)
         self.exchange.deposit(STRANGER, 1_000_000 * USD_ONE)
         self.beats = Beats()
         self.skew_s = 0.0
         self.sick_ns: Ns = -(10**12)  # the last time that a fault befell a call
         self.listeners: list[Callable[[rec.Event], None]] = []
+        self.crossing = ""  # S06: our order that is to match although it is post-only, with its fee in shares
+        self.surprise: Counter[str] = Counter()  # by market: shares that nobody could foresee, for who judges exposure
         self._strangers = 0
         self._telling = False
 
@@ -152,7 +155,7 @@ class Venue:
             failed = (fault["delay_ms"], "FAILED")
             retrying = (max(fault["delay_ms"] // 2, 1), "RETRYING")
             return (match, retrying, failed) if fault.kind == "retrying" else (match, failed)
-        if (fault := self.hit("S03", subject)) is not None:
+        if not trade.taker_api_key and (fault := self.hit("S03", subject)) is not None:
             if not fault["hang_s"]:
                 return (match,)
             late_ms = round(fault["hang_s"] * 1000)

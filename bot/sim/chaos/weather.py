@@ -28,6 +28,8 @@ HOST: dict[str, tuple[tuple[str, ...], float]] = {
 # Rows after which the bot stays out until a person lifts the latch come less often: half a minute of nothing each.
 HALTING = {"H01": 0.4, "P10": 0.4, "P15": 0.4, "T09": 0.4, "U03": 0.4, "U10": 0.5, "W10": 0.4}
 DURATIONS_S = {
+    "C08": (2.0, 14.0),
+    "C10": (2.0, 8.0),
     "P11": (4.0, 25.0),
     "P12": (2.0, 12.0),
     "P17": (5.0, 25.0),
@@ -100,10 +102,14 @@ def _venue(fault_id: str, random: Random) -> dict[str, Any]:
     if "effect" in entry.extras:
         table["effect"] = random.random() < 0.5
     match fault_id:
-        case "W01" | "W02" | "W03" | "W04" | "W05" | "W06" | "W07" | "W08" | "W10":
-            table["match"] = "user"
+        case "W02" | "W07":
+            table["match"] = random.choice(("user", "market", "binance"))
+        case "W03" | "W04" | "W05" | "W06" | "W08" | "W10":
+            table["match"] = random.choice(("user", "market"))
         case "W09" if table["kind"] != "all":
-            table["match"] = "user"
+            table["match"] = random.choice(("user", "market", "binance"))
+        case "B04":
+            table["within_s"] = round(random.uniform(1.0, 30.0), 1)
         case "U07" if random.random() < 0.5:
             table["match"] = "user"
         case "U14":
@@ -113,7 +119,7 @@ def _venue(fault_id: str, random: Random) -> dict[str, Any]:
         case "S03" if random.random() < 0.5:
             table["hang_s"] = 20.0
         case "S06":
-            table["count"] = 2
+            table["count"] = 1
         case "T09":
             table["price"] = 0.02
         case "A01" if table["kind"] == "skew":

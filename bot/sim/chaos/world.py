@@ -85,7 +85,9 @@ class World:
         self._hub.later(left_ms * NS_PER_MS, lambda: self._close(market.condition_id))
 
     def _close(self, condition_id: str) -> None:
-        window = self.windows[condition_id]
+        window = self.windows.get(condition_id)
+        if window is None:
+            return  # resolved before its time, and forgotten
         if not window.market.closed:
             self._venue.exchange.close(condition_id, self._venue.now_ms)
             self._venue.tell()

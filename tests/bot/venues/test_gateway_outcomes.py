@@ -25,6 +25,7 @@ from bot.messages import (
     RateLeft,
     Reject,
     Request,
+    SharesRequest,
     Side,
     Source,
     TradesRequest,
@@ -550,6 +551,14 @@ def test_balance_is_micro_usd() -> None:
     assert http.asked[0][1] == "/balance-allowance?asset_type=COLLATERAL&signature_type=0"
     for answer in (raw(500, b""), ok({}), ok([]), ok({"balance": "x"})):
         assert api(answer)[0].balance(BalanceRequest(asked_ns=5)).cash is None
+
+
+def test_shares_are_read_by_token() -> None:
+    client, http = api(ok({"balance": "4893500", "allowances": {}}))
+    read = client.shares(SharesRequest(symbol="0xm", asset_id="77", asked_ns=5))
+    assert (read.symbol, read.asset_id, read.qty, read.asked_ns) == ("0xm", "77", 4_893_500, 5)
+    assert http.asked[0][1] == "/balance-allowance?asset_type=CONDITIONAL&token_id=77&signature_type=0"
+    assert api(raw(500, b""))[0].shares(SharesRequest(symbol="0xm", asset_id="77", asked_ns=5)).qty is None
 
 
 # -- heartbeat and the rest ------------------------------------------------------------------------------------------

@@ -238,7 +238,14 @@ def test_the_usual_order_of_keys_is_read_as_any_other_is(odd: Any) -> None:
     assert found[0][1]["skipped"] == (odd is not None)
 
 
-@pytest.mark.parametrize("frame", [b'{"price_changes":[' + USUAL_END, b'{"price_changes":"\xff",' + USUAL_END])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"price_changes":[' + USUAL_END,
+        b'{"price_changes":"\xff",' + USUAL_END,
+        b'{"price_changes":[{"asset_id":"1\xff\xc3("}],' + USUAL_END,
+    ],
+)
 def test_a_frame_that_only_ends_as_usual_is_malformed(frame: bytes) -> None:
     bench = Bench()
     snapshots(bench)
