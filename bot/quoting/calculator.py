@@ -20,6 +20,8 @@ from bot.units import PX_ONE, QTY_ONE, TICKS, USD_ONE, Px
 FEE_RATE = 0.07
 REBATE_RATE = 0.2
 MIN_QTY = 5 * QTY_ONE
+NUMBER_MAX = 1e12
+LOG_MAX = 1.0
 
 
 def fair(
@@ -54,9 +56,24 @@ def fair(
         raise SettingsError(f"rule must be twap or candle, not {rule}")
     if quote_mode not in ("NORMAL", "DEFENSIVE"):
         raise SettingsError(f"quote mode must be NORMAL or DEFENSIVE, not {quote_mode}")
+    given = {
+        "basis": basis,
+        "basis-sd": basis_sd,
+        "inventory": inventory,
+        "to-stop": to_stop,
+        "window-mean": window_mean,
+    }
+    given |= {"m5-bid": m5_bid, "m5-ask": m5_ask, "size": size, "q-max": q_max}
+    for name, number in given.items():
+        if number is not None and not abs(number) <= NUMBER_MAX:
+            raise SettingsError(f"{name} must be a number up to {NUMBER_MAX:g}, not {number:g}")
     for name, number in (("spot", spot), ("strike", strike), ("sigma", sigma), ("tau", tau), ("window", window)):
-        if not number > 0 or math.isinf(number):
+        if not 0 < number <= NUMBER_MAX:
             raise SettingsError(f"{name} must be above 0, not {number:g}")
+    if abs(basis or 0.0) > LOG_MAX or not 0 <= basis_sd <= LOG_MAX:
+        raise SettingsError(f"basis and basis-sd are logs: from -{LOG_MAX:g} and from 0, to {LOG_MAX:g}")
+    if best_bid is not None and best_ask is not None and best_bid >= best_ask:
+        raise SettingsError(f"the best bid {best_bid:g} must be below the best ask {best_ask:g}")
     averaging = rule == Rule.TWAP and tau < window
     if averaging and not (window_mean or 0) > 0:
         raise SettingsError(f"with {tau:g} s left of a {window:g} s average the window mean so far is needed")

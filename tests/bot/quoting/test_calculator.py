@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bot.errors import SettingsError
 from bot.quoting.calculator import fair
@@ -143,8 +145,34 @@ def test_gamma_and_band_leave_only_the_side_that_reduces() -> None:
         ({"best_bid": 73}, "best bid"),
         ({"quote_mode": "BOLD"}, "quote mode"),
         ({"size": 0}, "size and q-max"),
+        ({"size": float("inf")}, "size must be a number"),
+        ({"inventory": float("nan")}, "inventory must be a number"),
+        ({"m5_bid": float("nan")}, "m5-bid must be a number"),
+        ({"to_stop": float("-inf")}, "to-stop must be a number"),
+        ({"sigma": 1e308}, "sigma must be above 0"),
+        ({"basis": 1000}, "basis and basis-sd are logs"),
+        ({"basis_sd": -1e-5}, "basis and basis-sd are logs"),
+        ({"best_bid": 0.6, "best_ask": 0.6}, "must be below the best ask"),
     ],
 )
 def test_what_cannot_be_priced_is_refused_in_one_line(bad: dict[str, Any], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         fair(**{**V2, **bad})
+
+
+NUMBERS = st.one_of(st.floats(), st.floats(-100, 100), st.sampled_from([0.0, 1e-9, 60_000.0]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_is_asked_is_answered_with_numbers_or_refused(data: st.DataObject) -> None:
+    names = ["spot", "strike", "sigma", "tau", "window", "window_mean", "basis", "basis_sd", "inventory", "size"]
+    names += ["q_max", "to_stop", "m5_bid", "m5_ask", "best_bid", "best_ask"]
+    changed = data.draw(st.dictionaries(st.sampled_from(names), NUMBERS, max_size=5))
+    try:
+        row = fair(**{**V2, **changed})
+    except SettingsError:
+        return
+    assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+    assert 0 < row["p"] < 1
+    assert row["bid"] is None or row["ask"] is None or row["bid"] < row["ask"]
