@@ -5,29 +5,30 @@ The halt is an operator's, by the control socket; said again to a bot that is ha
 
 from __future__ import annotations
 
-from bot.bench.figures import ROUNDS, TIMES, Figures, against, medians, percentiles
+from bot.bench.figures import ROUNDS, TIMES, BenchError, Figures, against, medians, percentiles
 from bot.bench.subject import Subject
 from bot.control import ask
 from bot.units import Ns
 
 FRAMES_PER_S = 10_000
-HALTS = 40  # of a round
+HALTS = 20  # of a round
+HANGS = (3, 2)  # rounds in which one order hangs
 PAUSE_S = 0.03
 WAIT_S = 0.5
 
 
 def run() -> Figures:
-    idle, stuck = [], []
     with Subject() as subject:
-        for _ in range(ROUNDS):
-            idle.append(percentiles(_halts(subject)))
+        subject.tap.run(0.5)
+        idle = [percentiles(_halts(subject)) for _ in range(ROUNDS)]
+        subject.load(FRAMES_PER_S)
+        stuck = []
+        for rounds in HANGS:
             _resume(subject)
-            subject.load(FRAMES_PER_S)
             _hang(subject)
-            stuck.append(percentiles(_halts(subject)))
+            stuck += [percentiles(_halts(subject)) for _ in range(rounds)]
             subject.holding = False
-            subject.load(0)
-            _resume(subject)
+        subject.load(0)
     mine = medians(stuck)
     return {"unit": "us", **mine, "against": {"idle": against(mine, medians(idle), TIMES)}}
 
@@ -41,7 +42,7 @@ def _hang(subject: Subject) -> None:
         if subject.tap.run(1.0, lambda: any(request.method == "POST" for request in subject.asked)):
             subject.move(1.0)
             return
-    raise RuntimeError("no order was posted")
+    raise BenchError("no order was posted")
 
 
 def _halts(subject: Subject) -> list[Ns]:
@@ -63,4 +64,4 @@ def _resume(subject: Subject) -> None:
         answer = ask(subject.run_dir / "control.sock", "resume", timeout_s=0.2)
         if answer is not None and answer["ok"]:
             return subject.quoting()
-    raise RuntimeError("the bot does not resume")
+    raise BenchError("the bot does not resume")

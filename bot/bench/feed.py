@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import websocket
 
-from bot.bench.figures import ROUNDS, Figures, against, medians
+from bot.bench.figures import ROUNDS, BenchError, Figures, against, medians
 from bot.caches import Caches
 from bot.market import Market, Rule
 from bot.messages import MarketListed, Message
@@ -163,7 +163,7 @@ def _over_socket(read: Callable[[str, MarketFeed, threading.Event, int], None], 
     sender.stdin.write("go\n")
     sender.stdin.flush()
     if not done.wait(30.0):
-        raise RuntimeError("the frames did not come")
+        raise BenchError("the frames did not come")
     cpu_us = (time.process_time_ns() - began_ns) / count / 1000
     per_s = count / (time.monotonic() - began_s)
     sender.kill()

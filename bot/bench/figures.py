@@ -9,14 +9,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bot.errors import BotError
+
 ROUNDS = 5
 Figures = dict[str, Any]
+
+
+class BenchError(BotError):
+    """Nothing can be measured here and now."""
 
 
 def percentiles(samples_ns: Sequence[int], unit_ns: int = 1000) -> Figures:
     """n, p50, p99, p999 and max of nanosecond samples; in microseconds, unless another unit is given."""
     ordered = sorted(samples_ns)
-    assert ordered, "a round without a sample"
+    if not ordered:
+        raise BenchError("a round without a sample: is the machine busy with something else?")
 
     def at(share: float) -> float:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] / unit_ns

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.bench.figures import Figures
+from bot.bench.figures import BenchError, Figures
 from bot.state import read_json
 
 ONE = ("btc-updown-5m",)
@@ -50,7 +50,7 @@ def _measured(series: Sequence[str]) -> Figures:
             deadline_s = time.monotonic() + QUOTING_S_MAX
             while read_json(run_dir / "status.json").get("state") != "quoting":
                 if time.monotonic() > deadline_s:
-                    raise RuntimeError("the bot does not quote")
+                    raise BenchError("the bot does not quote")
                 time.sleep(0.05)
             before = read_json(run_dir / "status.json")
             time.sleep(RUN_S)

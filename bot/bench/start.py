@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bot.bench.figures import ROUNDS, Figures, percentiles
+from bot.bench.figures import ROUNDS, BenchError, Figures, percentiles
 from bot.state import read_json
 from bot.units import NS_PER_MS, Ns
 from bot.venues.clob_http import Connection, RequestFailed
@@ -58,7 +58,7 @@ def _rests_ns(run_dir: Path, bot: subprocess.Popen[bytes]) -> Ns:
         for row in _log(card["venue_url"]) if card else ():
             if row["method"] == "POST" and row["path"].startswith("/order") and row["status"] == 200:
                 return int(row["monotonic_ns"])
-    raise RuntimeError("no order rests")
+    raise BenchError("no order rests")
 
 
 def _log(venue_url: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from bot.bench.figures import BenchError
 from bot.bench.listener import open_stream
 from bot.bench.tap import MESSAGE_MAX, READ_BYTES, Answerer, Relay, Request, Stream, Tap, Through
 from bot.embedded import EmbeddedVenue
@@ -153,7 +154,7 @@ class Subject:
         """Wait until an order rests on either side."""
         if not self.tap.run(QUOTING_S_MAX, lambda: len(self.orders) == 2):
             said = (Path(self._folder.name) / "bot.err").read_text() or self.status().get("reasons")
-            raise RuntimeError(f"the bot does not quote: {said}")
+            raise BenchError(f"the bot does not quote: {said}")
 
     def move(self, factor: float) -> Ns:
         """The reference price is now so much of the venue's; when the frame was written."""

@@ -145,7 +145,7 @@ class Through:
             request = Request(at_ns, method, path, body)
             self._waiting.append(request)
             self._asked(request)
-            self._venue.sendall(whole)
+            _write(self._venue, whole)
 
     def _from_venue(self) -> None:
         chunk = _read(self._venue)
@@ -156,7 +156,7 @@ class Through:
             request = self._waiting.pop(0)
             self._answered(request, body)
             if not (request.method == "POST" and request.path.startswith("/order") and self._held()):
-                self._bot.sendall(whole)
+                _write(self._bot, whole)
 
     def _end(self) -> None:
         self._tap.drop(self._bot)
@@ -181,7 +181,7 @@ class Answerer:
             method, path, _ = first.split(" ", 2)
             told = self._answer(Request(at_ns, method, path, body))
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(told)}\r\n\r\n"
-            self._sock.sendall(head.encode() + told)
+            _write(self._sock, head.encode() + told)
 
 
 class Stream:
@@ -198,7 +198,7 @@ class Stream:
         size = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
         frame = b"\x81" + size + payload
         at_ns = time.monotonic_ns()
-        self._sock.sendall(frame)
+        _write(self._sock, frame)
         return at_ns
 
     def _readable(self) -> None:
@@ -241,7 +241,7 @@ class Relay:
     def _from_bot(self) -> None:
         chunk = _read(self._bot)
         if chunk:
-            self._venue.sendall(chunk)
+            _write(self._venue, chunk)
         else:
             self._end()
 
@@ -255,13 +255,13 @@ class Relay:
             head, end, chunk = self._head.partition(b"\r\n\r\n")
             if not end:
                 return
-            self._bot.sendall(head + end)
+            _write(self._bot, head + end)
             self._frames = FrameBuffer(MESSAGE_MAX)
         texts = [payload for opcode, payload in self._frames.feed(chunk) if opcode == TEXT]
         for text in texts:
             self._passing(text)
         if chunk:
-            self._bot.sendall(chunk)
+            _write(self._bot, chunk)
 
     def _end(self) -> None:
         self._tap.drop(self._bot)
@@ -274,3 +274,9 @@ def _read(sock: socket.socket) -> bytes:
         return sock.recv(READ_BYTES)
     except OSError:
         return b""
+
+
+def _write(sock: socket.socket, data: bytes) -> None:
+    """To one that has gone: its end is read next."""
+    with contextlib.suppress(OSError):
+        sock.sendall(data)

@@ -19,7 +19,7 @@ from typing import Self
 
 import orjson
 
-from bot.bench.figures import ROUNDS, TIMES, Figures, against, medians, percentiles
+from bot.bench.figures import ROUNDS, TIMES, BenchError, Figures, against, medians, percentiles
 from bot.bench.stock import BARE
 from bot.bench.subject import Subject
 from bot.bench.tap import Answerer, Request, Stream, Tap
@@ -121,7 +121,7 @@ class Steps:
             stack.callback(peer.stop)
         stack.enter_context(self._subject)
         if not self.tap.run(20.0, lambda: all(peer.ready for peer in self.peers.values())):
-            raise RuntimeError("a peer did not start")
+            raise BenchError("a peer did not start")
         for peer in self.peers.values():
             peer.sample(0)  # the first one asks for metadata
         self.run(1, take=True)
@@ -176,12 +176,13 @@ class Steps:
                     causes[str(message.salt)] = message.cause_ns
                 elif isinstance(message, CancelOrder):
                     causes[message.order_id] = message.cause_ns
-        return medians(
-            [
-                percentiles([request.at_ns - at_ns for at_ns, request in seen if causes[_name(request)] >= at_ns])
-                for seen in self._rounds[name]
-            ]
-        )
+        rounds = [
+            [request.at_ns - at_ns for at_ns, request in seen if causes[_name(request)] >= at_ns]
+            for seen in self._rounds[name]
+        ]
+        if not all(rounds):
+            raise BenchError(f"{name}: not every round has a sample; is the machine busy with something else?")
+        return medians([percentiles(samples_ns) for samples_ns in rounds])
 
 
 def _name(request: Request) -> str:
