@@ -213,7 +213,9 @@ class Books:
                 self.fail(f"{event.name} for order {report.order_id}, which we do not know")
             return
         if todo or before != (order.state, order.exposure, order.leaves_qty):
-            self.mark(order.symbol)
+            self.touched.add(order.symbol)
+            if before is None or before[1] != order.exposure:  # all that the limits see of an order
+                self.mark(order.symbol)
         for do in todo:
             match do:
                 case Do.DELETE:

@@ -218,7 +218,7 @@ class Executor(Reads):
 
     def _quote(self, desk: Desk) -> None:
         """Bring what rests nearer to what is wanted: at most one step per slot."""
-        intent = desk.intent
+        intent, desk.calm = desk.intent, False
         if intent is None:
             return
         if self.now >= intent.valid_until_ns:
@@ -227,25 +227,30 @@ class Executor(Reads):
             return
         if self.recovery.state is not BotState.QUOTING:
             return
+        calm = True
         for slot in desk.slots.values():
             order = slot.order
             if order is not None and not order.is_open:
                 order = slot.order = None
             if order is not None and order.cancel_wanted:
+                calm = False
                 continue  # a new order waits until the old one has ended
             target = slots.wanted(desk, slot.name)
+            if order is not None and target is not None and slots.keeps(order, target, intent.quote_mode):
+                continue
+            calm = calm and order is None and target is None
             if order is None:
                 fresh = slot.spent_seq != intent.seq and intent.epoch == self.epoch_of(intent.symbol)
                 if target is not None and fresh and self._may_place(desk, slot, target):
                     self._place(desk, slot, target, intent)
             elif target is None:
                 self.tell(Event.CANCEL_WANTED, order)
-            elif not self._keeps(desk, order, target, intent.quote_mode) and self.budget.take_cancel(self.now):
+            elif not self._still_fits(desk, order, target, intent.quote_mode) and self.budget.take_cancel(self.now):
                 self.tell(Event.REPLACE_WANTED, order)
+        desk.calm = calm
 
-    def _keeps(self, desk: Desk, order: Order, target: Target, mode: QuoteMode) -> bool:
-        if slots.keeps(order, target, mode):
-            return True
+    def _still_fits(self, desk: Desk, order: Order, target: Target, mode: QuoteMode) -> bool:
+        """May an order that is not quite what is wanted stay?"""
         if order.up_px != target.up_px or (mode is QuoteMode.REDUCE_ONLY and order.leaves_qty > target.qty):
             return False
         # The wish may be larger than the limits allow, or not sellable now: compare with what would be placed instead.
@@ -381,6 +386,7 @@ class Executor(Reads):
             mirror=mirror,
         )
         self.orders.add(order)
+        self.mark(market.symbol)
         self.tell(Event.SUBMIT, order)
         slot.order = order
         self.counts["placed"] += 1
@@ -416,6 +422,8 @@ class Executor(Reads):
 
     def _settle(self, desk: Desk) -> None:
         """Pay a resolved market out once none of its orders may still fill, and forget a dropped one."""
+        if not (desk.winner or desk.dropped):
+            return
         symbol = desk.market.symbol
         busy = any(order.symbol == symbol for order in self.orders.live.values())
         if desk.winner and not desk.settled and not busy and self.tick_utc_ns:  # or its result would be of no day
@@ -508,7 +516,7 @@ class Executor(Reads):
         for symbol, desk in self.desks.items():
             if desk.winner or desk.dropped:
                 self.touched.add(symbol)  # settled and forgotten as soon as nothing stands in the way
-            else:
+            elif desk.intent is not None and not (desk.calm and self.now < desk.intent.valid_until_ns):
                 self._quote(desk)
         self.go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
         if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:

@@ -97,6 +97,7 @@ class Desk:
         self.tick = market.tick
         self.pulls = 0  # the market's own part of its epoch
         self.intent: QuoteIntent | None = None
+        self.calm = False  # what rests is what the intent wants: time alone changes nothing until it is too old
         self.slots = {"bid": Slot("bid"), "offer": Slot("offer")}
         self.blocked_until_ns: Ns = 0
         self.winner = ""
