@@ -61,7 +61,7 @@ class Patience:
     """How long the root waits for what."""
 
     diagnose_every_ns: Ns = NS_PER_S // 10
-    look_every_ns: Ns = NS_PER_S // 25  # a mass cancel without answer for 200 ms must be seen within 250 ms
+    look_every_ns: Ns = NS_PER_S // 10
     lease_every_ns: Ns = NS_PER_S // 4  # to the guardian
     ready_ns: Ns = 5 * NS_PER_S  # a child's setup
     restart_delay_ns: Ns = NS_PER_S
@@ -92,8 +92,8 @@ class RootActor(Actor):
 
     It wakes itself by its mailbox's alarm, so that it needs no timer to watch the timer. `end(failed, reason)`,
     `latch(reason, by)` and `renew()`, which gives the guardian its lease, are called on its thread; `latched()` gives the
-    reason while the halt latch is set; `unanswered(now_ns)` says that a mass cancel of the executor's waits for its
-    answer too long.
+    reason while the halt latch is set; `cancel_due()` is when a mass cancel of the executor's will have waited too long
+    for its answer (0: none waits).
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class RootActor(Actor):
         end: Callable[[bool, str], None],
         latch: Callable[[str, str], object],
         latched: Callable[[], str | None],
-        unanswered: Callable[[Ns], bool] = lambda now_ns: False,
+        cancel_due: Callable[[], Ns] = lambda: 0,
         renew: Callable[[], object] = lambda: None,
         patience: Patience = Patience(),
         supervisor: Supervisor | None = None,
@@ -118,11 +118,11 @@ class RootActor(Actor):
         self._end_run = end
         self._latch = latch
         self._latched = latched
-        self._unanswered = unanswered
+        self._cancel_due = cancel_due
         self._renew = renew
         self._renew_due_ns: Ns = 0
         self._diagnose_due_ns: Ns = 0
-        self._sent_again = False
+        self._sent_again_ns: Ns = 0  # the due time of the mass cancel that panic was asked for
         self._patience = patience
         self._supervisor = supervisor or Supervisor()
         self._ticket: int | None = None  # of the newest panic request, until it verified flat
@@ -187,14 +187,14 @@ class RootActor(Actor):
         if now_ns >= self._diagnose_due_ns:
             self._diagnose_due_ns = now_ns + self._patience.diagnose_every_ns
             self._look_at_children(now_ns)
-        self._look_at_cancels(now_ns)
+        next_ns = self._look_at_cancels(now_ns)
         self._look_at_panic()
         if self._end_reason:
             self._end_when_due(now_ns)
         else:
             self._recover(now_ns)
         if not self._ended:
-            self.mailbox.set_alarm(now_ns + self._patience.look_every_ns, TimerTick(name=ROOT, now_ns=now_ns, utc_ns=0))
+            self.mailbox.set_alarm(next_ns, TimerTick(name=ROOT, now_ns=now_ns, utc_ns=0))
 
     def _give_lease(self, now_ns: Ns) -> None:
         """Only while the executor holds its own: whatever the reason, orders that nobody minds must go."""
@@ -339,12 +339,17 @@ class RootActor(Actor):
         else:
             self._ticket = self._panic.request("not verified flat yet")
 
-    def _look_at_cancels(self, now_ns: Ns) -> None:
-        """What the cancels gateway has no answer to is asked once more, past it."""
-        late = self._unanswered(now_ns)
-        if late and not self._sent_again:
-            self._panic.request("a mass cancel is not answered")
-        self._sent_again = late
+    def _look_at_cancels(self, now_ns: Ns) -> Ns:
+        """What the cancels gateway has no answer to is asked once more, past it. When to look again: not a moment late."""
+        next_ns = now_ns + self._patience.look_every_ns
+        due_ns = self._cancel_due()
+        if not due_ns or due_ns == self._sent_again_ns:
+            return next_ns
+        if due_ns > now_ns:
+            return min(next_ns, due_ns)
+        self._sent_again_ns = due_ns
+        self._panic.request("a mass cancel is not answered")
+        return next_ns
 
     def _set_latch(self, reason: str, by: str) -> None:
         """What no person asked for, a person must hear of."""

@@ -212,7 +212,7 @@ class Bot:
             end=self._end,
             latch=self.latch.set,
             latched=self.latch.reason,
-            unanswered=self.executor.recovery.cancel_unanswered,
+            cancel_due=self.executor.recovery.cancel_due_ns,
             renew=self.guardian.renew,
             directory=self.directory,
             router=Router(self.directory, ROUTES["root"]),

@@ -146,10 +146,10 @@ class Recovery:
         if self.state is BotState.RECONCILING:
             self._reconcile(now_ns)
 
-    def cancel_unanswered(self, now_ns: Ns) -> bool:
-        """Has the mass cancel on its way waited so long that somebody else should send one?"""
+    def cancel_due_ns(self) -> Ns:
+        """When somebody else should send the mass cancel that is on its way; 0: none is."""
         sent_ns = self._cancel.sent_ns
-        return sent_ns > 0 and now_ns - sent_ns > self._timers.cancel_all_ns
+        return sent_ns + self._timers.cancel_all_ns if sent_ns else 0
 
     def mass_cancel_told(self, report: MassCancelReport, now_ns: Ns) -> None:
         if report.symbol or not self._cancel.sent_ns or 0 < report.asked_ns < self._cancel.sent_ns:

@@ -57,7 +57,7 @@ class Stage:
         self.tickets = 0
         self.flat: bool | None = None  # what panic answers: not yet, not verified, verified
         self.latch_reason: str | None = None
-        self.unanswered_now = False
+        self.cancel_due_ns = 0
         self.ended: tuple[bool, str] | None = None
         self.end_called = threading.Event()
         self.panic_called = threading.Event()
@@ -129,7 +129,7 @@ class Stage:
             "end": self.end,
             "latch": self.latch,
             "latched": lambda: self.read_latch(),
-            "unanswered": lambda now_ns: self.unanswered_now,
+            "cancel_due": lambda: self.cancel_due_ns,
             "renew": lambda: self.leases.append(self.now_ns),
             "patience": self.patience,
             "directory": self.directory,
@@ -321,16 +321,19 @@ def test_panic_is_asked_again_until_it_verifies_flat() -> None:
     rig.close()
 
 
-def test_a_mass_cancel_without_answer_is_sent_again_by_panic_once() -> None:
+def test_a_mass_cancel_without_answer_is_sent_again_by_panic_once_and_on_time() -> None:
     rig = Rig().up()
-    rig.unanswered_now = True
-    rig.after(0.5)
-    assert rig.log == ["panic"]
-    rig.unanswered_now = False
-    rig.after(0.1)
-    rig.unanswered_now = True
-    rig.after(0.5)
-    assert rig.log == ["panic", "panic"]
+    for _ in range(2):
+        rig.log.clear()
+        rig.cancel_due_ns = rig.now_ns + NS_PER_S // 4
+        rig.after(0.2)
+        assert rig.log == []
+        alarm = rig.root.mailbox.alarm
+        assert alarm is not None and alarm[0] == rig.cancel_due_ns, "it does not wait for its next look"
+        rig.after(0.5)
+        assert rig.log == ["panic"]
+        rig.cancel_due_ns = 0
+        rig.after(0.1)
     rig.close()
 
 

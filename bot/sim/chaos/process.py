@@ -333,7 +333,7 @@ class Process:
                 end=lambda failed, reason: self._told_to_end(failed, reason),
                 latch=self._latch.set,
                 latched=self._latch.reason,
-                unanswered=self.executor.recovery.cancel_unanswered,
+                cancel_due=self.executor.recovery.cancel_due_ns,
                 directory=self.directory,
                 router=Router(self.directory, KNOWN_ROUTES["root"]),
                 clock=self.hub.clock,
