@@ -16,6 +16,7 @@ from bot.quoting.parameters import Parameters
 from bot.quoting.phases import schedule_of
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
+STRIKE_LATE_MS = 2_000  # a value stamped later than that after the start is another moment's
 STRIKE_ERROR_MAX = 5e-4  # log distance to our own reconstruction
 ITO_FROM_S = 14_400
 OWN_STRIKE_DOUBT = 2.0  # factor on the basis deviation while the strike is our own reconstruction
@@ -73,7 +74,7 @@ class Window:
         return prices.get(self.market.start_utc_ns // NS_PER_S, 0) / 1e8
 
     def _stream_strike(self) -> float:
-        """The stream's first value stamped at or after the start. When its history begins later, our own mean."""
+        """The stream's first value stamped at or after the start. When it was not heard at that time, our own mean."""
         basis = self.basis
         if basis is None or not basis.learnt:
             return 0.0
@@ -82,14 +83,14 @@ class Window:
         end = start_ms // 1000 - basis.lag_s
         own = self._model.sums.mean(end - self.market.window_s, end) * math.exp(basis.value)
         value = stream.first_at_or_after(start_ms)
-        if value is not None:
+        if value is not None and value.utc_ms <= start_ms + STRIKE_LATE_MS:
             strike = value.value_e8 / 1e8
             if own and abs(math.log(strike / own)) > STRIKE_ERROR_MAX:
                 self.doubtful = strike
                 return 0.0
             return strike
-        history = stream.history
-        if own and history and history[0].utc_ms > start_ms:
+        latest = stream.latest
+        if own and latest is not None and latest.utc_ms > start_ms + STRIKE_LATE_MS:
             self.strike_is_ours = True
             return own
         return 0.0

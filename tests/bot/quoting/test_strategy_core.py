@@ -263,6 +263,20 @@ def test_a_stream_joined_after_the_start_gives_way_to_our_own_mean() -> None:
     assert scene.status()["strike"] == pytest.approx(sum(held) / 60 * math.exp(BASIS), rel=1e-5)
 
 
+def test_a_stream_that_was_silent_at_the_start_gives_way_to_our_own_mean() -> None:
+    """Its first value after the hole is that of another moment."""
+    scene = Scene()
+    scene.stream_on = False
+    scene.list_market()
+    scene.run(20)
+    scene.stream_on = True
+    scene.run(25)
+    status = scene.status()
+    held = [scene.path[s] for s in range(START - 59 - LAG, START - LAG + 1)]
+    assert status["strike"] == pytest.approx(sum(held) / 60 * math.exp(BASIS), rel=1e-5)
+    assert status["strike_is_ours"]
+
+
 def test_a_candle_market_takes_its_strike_from_the_candle_and_no_stream() -> None:
     scene = Scene()
     scene.list_market(market(rule=Rule.CANDLE, window_s=0, duration=3600))
