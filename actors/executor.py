@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from actors.core import CoreActor
 from actors.supervision import LEASE_NS_MAX
 from bot.messages import ExecType, ExecutionReport, Fail, GateChange, Message, Source, StatusReport, TimerTick
-from bot.units import NS_PER_MS, NS_PER_S, Ns
+from bot.ports import Samples
+from bot.units import NS_PER_MS, NS_PER_S, NS_PER_US, Ns
 
 REPORT_EVERY_NS: Ns = 250 * NS_PER_MS
 
@@ -23,10 +24,6 @@ class ReportingCore(Protocol):
     def handle(self, message: Message, now_ns: Ns, /) -> list[Message]: ...
 
     def status_report(self) -> StatusReport: ...
-
-
-class Samples(Protocol):
-    def record(self, ns: Ns, /) -> None: ...
 
 
 class ExecutorActor(CoreActor):
@@ -68,7 +65,11 @@ class ExecutorActor(CoreActor):
             self._report_due_ns = done_ns + REPORT_EVERY_NS
             self.router.send([self.core.status_report()])
         if self._fill_to_executor is not None and isinstance(message, ExecutionReport) and _is_fill(message):
-            self._fill_to_executor.record(done_ns - message.recv_ns)
+            waited_us = (self.health.began_ns - message.recv_ns) // NS_PER_US
+            self._fill_to_executor.record(
+                done_ns - message.recv_ns,
+                lambda: f"waited {waited_us} us, then {(done_ns - self.health.began_ns) // NS_PER_US} us to handle",
+            )
 
     def emit(self, emitted: list[Message]) -> None:
         out: list[Message] = []

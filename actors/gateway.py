@@ -7,6 +7,7 @@ answered: by the venue's word, by our own refusal, or by the admission that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from actors.base import Actor
@@ -34,8 +35,8 @@ from bot.messages import (
     TradesRead,
     TradesRequest,
 )
-from bot.ports import Clock
-from bot.units import NS_PER_S, Ns
+from bot.ports import Clock, Samples
+from bot.units import NS_PER_S, NS_PER_US, Ns
 
 M = TypeVar("M", bound=Message)
 
@@ -50,10 +51,6 @@ class Take(Protocol):
     """More waiting messages of one type, at once."""
 
     def __call__(self, message_type: type[M], limit: int, /) -> list[M]: ...
-
-
-class Samples(Protocol):
-    def record(self, elapsed_ns: Ns, /) -> None: ...
 
 
 class OrderPort(Protocol):
@@ -127,6 +124,8 @@ class OrdersDesk:
         self._gate = gate
         self._clock = clock
         self._tick_to_wire = (latency or {}).get("tick_to_wire")
+        self._round_trip = (latency or {}).get("wire_round_trip")
+        self._written_ns: Ns = 0
 
     def serve(self, message: Message, take: Take) -> list[Message]:
         match message:
@@ -154,18 +153,21 @@ class OrdersDesk:
                 replies.append(self._refusal(order, *verdict))
         if not admitted:
             return replies
+        self._written_ns = 0
         try:
-            replies += self._api.post_orders(admitted, lambda _: self._measure(admitted))
+            replies += self._api.post_orders(admitted, lambda _: self._written(admitted))
         finally:
             self._gate.landed([order.order_id for order in admitted])
+        if self._round_trip is not None and self._written_ns:
+            self._round_trip.record(self._clock() - self._written_ns, lambda: f"POST of {len(admitted)}")
         return replies
 
-    def _measure(self, orders: Sequence[NewOrder]) -> None:
-        now_ns = self._clock()
+    def _written(self, orders: Sequence[NewOrder]) -> None:
+        now_ns = self._written_ns = self._clock()
         if self._tick_to_wire is not None:
             for order in orders:
                 if order.cause_ns:
-                    self._tick_to_wire.record(now_ns - order.cause_ns)
+                    self._tick_to_wire.record(now_ns - order.cause_ns, partial(_told, order, now_ns))
 
     def _refusal(self, order: NewOrder, reject: Reject, text: str) -> ExecutionReport:
         return ExecutionReport(
@@ -189,6 +191,8 @@ class CancelsDesk:
         self._api = api
         self._clock = clock
         self._tick_to_cancel = (latency or {}).get("tick_to_cancel")
+        self._round_trip = (latency or {}).get("wire_round_trip")
+        self._written_ns: Ns = 0
         self._cancel_all = (latency or {}).get("cancel_all")
 
     def serve(self, message: Message, take: Take) -> list[Message]:
@@ -196,22 +200,36 @@ class CancelsDesk:
             case MassCancel():
                 return [self._api.cancel_all(message, lambda: self._measure(self._cancel_all, message.made_ns))]
             case CancelOrder():
-                cancels = [message, *take(CancelOrder, CANCELS_MAX - 1)]
-
-                def written() -> None:
-                    for cancel in cancels:
-                        self._measure(self._tick_to_cancel, cancel.cause_ns)
-
-                return self._api.cancel_orders(cancels, written)
+                return self._cancel([message, *take(CancelOrder, CANCELS_MAX - 1)])
             case TimerTick():
                 self._api.warm()
                 return []
             case _:
                 raise AssertionError(f"not for the cancels gateway: {type(message).__name__}")
 
+    def _cancel(self, cancels: list[CancelOrder]) -> list[Message]:
+        self._written_ns = 0
+        replies = self._api.cancel_orders(cancels, lambda: self._written(cancels))
+        if self._round_trip is not None and self._written_ns:
+            self._round_trip.record(self._clock() - self._written_ns, lambda: f"DELETE of {len(cancels)}")
+        return replies
+
+    def _written(self, cancels: list[CancelOrder]) -> None:
+        now_ns = self._written_ns = self._clock()
+        if self._tick_to_cancel is not None:
+            for cancel in cancels:
+                if cancel.cause_ns:
+                    self._tick_to_cancel.record(now_ns - cancel.cause_ns, partial(_told, cancel, now_ns))
+
     def _measure(self, samples: Samples | None, since_ns: Ns) -> None:
         if samples is not None and since_ns:
             samples.record(self._clock() - since_ns)
+
+
+def _told(request: NewOrder | CancelOrder, now_ns: Ns) -> str:
+    """Where the time between frame and wire went."""
+    decided_us, sent_us = (request.made_ns - request.cause_ns) // NS_PER_US, (now_ns - request.made_ns) // NS_PER_US
+    return f"{decided_us} us from the frame to the executor, then {sent_us} us to the wire"
 
 
 class ReadsDesk:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from actors.core import CoreActor
 from bot.messages import Nudge, TimerTick
+from bot.ports import Samples
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 GUARD_GAP_NS: Ns = NS_PER_MS
-
-
-class Samples(Protocol):
-    def record(self, elapsed_ns: Ns, /) -> None: ...
 
 
 class StrategyActor(CoreActor):

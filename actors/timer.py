@@ -7,14 +7,19 @@ from typing import Any
 
 from actors.base import Actor
 from bot.messages import Message, TimerTick
+from bot.ports import Samples
 from bot.units import Ns
 
 
 class TimerActor(Actor):
     """Ticks by the alarm of its own mailbox, so it needs no second thread. Missed ticks are not made up."""
 
-    def __init__(self, *, schedule: Mapping[str, Ns], utc: Callable[[Ns], Ns], **base: Any) -> None:
+    def __init__(
+        self, *, schedule: Mapping[str, Ns], utc: Callable[[Ns], Ns], lateness: Samples | None = None, **base: Any
+    ) -> None:
+        """`lateness` is told how late each wake-up came: what a busy machine or interpreter costs everybody."""
         super().__init__(**base)
+        self._lateness = lateness
         assert schedule, "a timer without anyone to tick"
         assert min(schedule.values()) > 0
         self._period_ns = dict(schedule)
@@ -32,6 +37,8 @@ class TimerActor(Actor):
     def handle(self, message: Message) -> None:
         now_ns = self.clock()
         utc_ns = self._utc(now_ns)
+        if self._lateness is not None:
+            self._lateness.record(now_ns - min(self._due_ns.values()))
         for name, due_ns in self._due_ns.items():
             if due_ns <= now_ns:
                 self.directory.tell(name, TimerTick(name=name, now_ns=now_ns, utc_ns=utc_ns))

@@ -43,7 +43,7 @@ from bot.flat import FlatReport
 from bot.guarding import GuardianProcess
 from bot.history.journal import Journal
 from bot.history.records import Run, Wallet
-from bot.latency import NAMES, Latency
+from bot.latency import NAMES, GcWatch, Latency
 from bot.market import Market, Rule
 from bot.panic import OVERDUE_NS, Panic
 from bot.pnl import Pnl
@@ -155,7 +155,8 @@ class Bot:
         self.journal = Journal(journal, run=self.run, snapshot=lambda: snapshot(self.executor))
         self.wall = VenueClock(self.clock)
         self.caches = Caches()
-        self.latency = {name: Latency() for name in NAMES}
+        self.gc = GcWatch(self.clock)
+        self.latency = {name: Latency(self.clock, self.gc.within) for name in NAMES} | {"gc_pause": self.gc.latency}
         self.directory = Directory()
         self.gate = Gate(latched=latch.is_set)
         self.ended = threading.Event()
@@ -202,6 +203,7 @@ class Bot:
     def start(self) -> None:
         """Returns when the root has started; quoting begins when the executor has reconciled."""
         interpreter.settle()
+        self.gc.start()
         self.panic.start()
         self.status.publish(self.clock(), self.wall.utc_ns(self.clock()))
         self.control.start()
@@ -373,7 +375,8 @@ class Bot:
 
     def _timer(self) -> pykka.ActorRef[Any]:
         schedule = {**PERIODS_NS, "strategy": round(NS_PER_S / self.settings.parameters().hz)}
-        return self._actor(TimerActor, "timer", schedule=schedule, utc=self.wall.utc_ns)
+        lateness = self.latency["timer_lateness"]
+        return self._actor(TimerActor, "timer", schedule=schedule, utc=self.wall.utc_ns, lateness=lateness)
 
     def _feed(self, name: str) -> pykka.ActorRef[Any]:
         on_frame = self._user_frame if name == "user" else None

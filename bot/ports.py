@@ -23,6 +23,12 @@ class Sender(Protocol):
     def send(self, messages: Iterable[Message]) -> None: ...
 
 
+class Samples(Protocol):
+    """Where durations are recorded; `why` is asked only for the slowest."""
+
+    def record(self, elapsed_ns: Ns, why: Callable[[], str] = str, /) -> None: ...
+
+
 class Journal(Protocol):
     """Append-only record of what the executor handled; `append` is one write on the caller's thread, `rotate` begins a
     new segment where one is full, between two messages."""

@@ -183,6 +183,7 @@ class Status:
             "guardian": self._reports.get("guardian", {"state": "starting", "pid": None}),
             "budget": executor.get("budget", {}),
             "latency_us": {name: latency.summary() for name, latency in self._latency.items()},
+            "latency_slowest": {name: cases for name, each in self._latency.items() if (cases := each.slowest())},
             "pnl_usd": self._pnl.record(),
             "risk": executor.get("risk", {}),
             "cash_usd": executor.get("cash_usd"),

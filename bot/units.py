@@ -21,6 +21,7 @@ USD_ONE: Usd = 1_000_000  # one USD
 LOT: Qty = 10_000  # the venue matches in steps of 0.01 share
 NS_PER_S: Ns = 1_000_000_000
 NS_PER_MS: Ns = 1_000_000
+NS_PER_US: Ns = 1_000
 
 TICKS: tuple[Px, ...] = (1000, 100, 50, 25, 10, 1)  # 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001 USD
 

@@ -59,7 +59,7 @@ class World:
     def send(self, messages: Any) -> None:
         self.log.append(("sent", list(messages)))
 
-    def record(self, ns: int) -> None:
+    def record(self, ns: int, why: Any = str) -> None:
         self.log.append(("sample", ns))
 
 

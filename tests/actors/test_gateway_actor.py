@@ -116,8 +116,9 @@ class Samples:
     def __init__(self) -> None:
         self.values: list[int] = []
 
-    def record(self, elapsed_ns: int, /) -> None:
+    def record(self, elapsed_ns: int, why: Callable[[], str] = str, /) -> None:
         self.values.append(elapsed_ns)
+        self.why = why()
 
 
 def open_gate() -> Gate:
@@ -192,6 +193,21 @@ def test_what_waits_goes_as_one_batch_and_is_in_flight_only_while_it_is_out() ->
     assert gate.inflight() == {}
     assert len(replies) == 3
     assert samples.values == [300, 300, 300]
+
+
+def test_the_way_from_frame_to_wire_and_the_round_trip_are_told_with_where_the_time_went() -> None:
+    now = iter(range(NOW, NOW + 100_000_000, 7_000))
+    samples = {name: Samples() for name in ("tick_to_wire", "tick_to_cancel", "wire_round_trip")}
+    gate = open_gate()
+    orders = OrdersDesk(Api(gate), gate, lambda: next(now), samples)
+    orders.serve(order(1, made_ns=NOW - 2_000, cause_ns=NOW - 9_000, valid_until_ns=NOW + 10**9), waiting())
+    assert samples["tick_to_wire"].values == [16_000]
+    assert samples["tick_to_wire"].why == "7 us from the frame to the executor, then 9 us to the wire"
+    assert (samples["wire_round_trip"].values, samples["wire_round_trip"].why) == ([7_000], "POST of 1")
+    cancels = CancelsDesk(Api(gate), lambda: next(now), samples)
+    cancels.serve(cancel(1), waiting(cancel(2)))
+    assert len(samples["tick_to_cancel"].values) == 2
+    assert (samples["wire_round_trip"].values[1:], samples["wire_round_trip"].why) == ([7_000], "DELETE of 2")
 
 
 def test_a_batch_holds_fifteen_at_most() -> None:

@@ -33,7 +33,7 @@ class Desk:
         self.now_ns += self.works_ns
         return []
 
-    def record(self, elapsed_ns: int) -> None:
+    def record(self, elapsed_ns: int, why: Any = str) -> None:
         self.took.append(elapsed_ns)
 
     def send(self, messages: Any) -> None:

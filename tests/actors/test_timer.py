@@ -19,17 +19,22 @@ class Bench:
     def __init__(self, schedule: dict[str, int]) -> None:
         self.now_ns = 1_000
         self.ticks: list[tuple[str, int, int]] = []
+        self.late: list[int] = []
         self.directory = Directory()
         self.directory.tell = self.tell  # type: ignore[method-assign]
         self.timer = TimerActor(
             schedule=schedule,
             utc=lambda now_ns: now_ns + 5,
+            lateness=self,
             name="timer",
             directory=self.directory,
             router=Router(self.directory, {}),
             clock=lambda: self.now_ns,
         )
         self.timer.setup()
+
+    def record(self, elapsed_ns: int, why: Any = str) -> None:
+        self.late.append(elapsed_ns)
 
     def tell(self, name: str, message: Message) -> None:
         assert isinstance(message, TimerTick)
@@ -57,7 +62,7 @@ def test_missed_ticks_are_not_made_up_and_the_grid_is_kept() -> None:
     bench = Bench({"a": 10})
     bench.now_ns = 1_047
     bench.timer.handle(TimerTick(name="timer", now_ns=0, utc_ns=0))
-    assert bench.ticks == [("a", 1_047, 1_052)]
+    assert bench.ticks == [("a", 1_047, 1_052)] and bench.late == [37]
     assert bench.timer.mailbox.alarm is not None
     assert bench.timer.mailbox.alarm[0] == 1_050
 
