@@ -246,7 +246,7 @@ class Books:
                     self._ended(order)
 
     def tell_known(self, event: Event, order_id: str) -> None:
-        order = self.orders.by_id.get(order_id)
+        order = self.orders.get(order_id)
         if order is not None:
             self.tell(event, order)
 

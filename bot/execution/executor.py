@@ -524,5 +524,5 @@ class Executor(Reads):
             watch.ghosts(self)
         if self.now - self._pruned_ns >= 60 * NS_PER_S:
             self._pruned_ns = self.now
-            self.orders.forget(self.now)
+            self.orders.tidy(self.now)
             self.positions.prune(self.now, 2 * self.timers.keep_ns)

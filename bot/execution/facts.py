@@ -41,7 +41,7 @@ class Facts(Books):
         self._versions = 0
 
     def report(self, report: ExecutionReport) -> None:
-        order = self.orders.by_id.get(report.order_id)
+        order = self.orders.get(report.order_id)
         if report.source is Source.USER:
             if order is not None:
                 order.echoed = True
@@ -217,7 +217,7 @@ class Facts(Books):
         self.tell_known(Event.CANCEL_REFUSED, message.order_id)
 
     def outcome_unknown(self, message: OutcomeUnknown) -> None:
-        order = self.orders.by_id.get(message.order_id)
+        order = self.orders.get(message.order_id)
         if order is None:
             return
         if message.request is Request.CANCEL:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from bot.execution.archive import Archive
 from bot.execution.timers import Timers, backoff
 from bot.messages import OrderState, Side
 from bot.units import LOT, Ns, Px, Qty
@@ -201,15 +202,17 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class Orders:
-    """All orders of the wallet by id. `epoch_of(symbol)` says which epoch is current; an older one may not work.
+    """All orders of the wallet. `epoch_of(symbol)` says which epoch is current; an older one may not work.
 
-    `live` holds the orders that are open or still expose us; `apply` is the only way an order changes.
+    `get` finds an order by its id: in `by_id`, or in the archive of those that `ended` a while ago. `live` holds the
+    orders that are open or still expose us; `apply` is the only way an order changes.
     """
 
     def __init__(self, epoch_of: Callable[[str], int], timers: Timers = Timers()) -> None:
         self._epoch_of = epoch_of
         self._timers = timers
         self.by_id: dict[str, Order] = {}
+        self.ended = Archive(Order, "order_id")
         self.live: dict[str, Order] = {}
         self.changed_ns: Ns = 0  # last local change or cancel of any order
         self._now: Ns = 0
@@ -219,11 +222,17 @@ class Orders:
         self._do: list[Do] = []
 
     def add(self, order: Order) -> None:
-        assert order.order_id not in self.by_id
+        assert self.get(order.order_id) is None
         order.since_ns = order.changed_ns = order.created_ns
         self.changed_ns = max(self.changed_ns, order.created_ns)
         self.by_id[order.order_id] = order
         self.live[order.order_id] = order
+
+    def get(self, order_id: str) -> Order | None:
+        order = self.by_id.get(order_id)
+        if order is None and (order := self.ended.take(order_id)) is not None:
+            self.by_id[order_id] = order
+        return order
 
     def of_market(self, symbol: str) -> Iterator[Order]:
         return (order for order in self.live.values() if order.symbol == symbol)
@@ -277,17 +286,17 @@ class Orders:
         """May a read asked then be believed about this order?"""
         return asked_ns >= order.changed_ns + self._timers.snap_ns
 
-    def forget(self, now_ns: Ns) -> list[str]:
-        """Drop records that are older than late events may come; returns their ids. The dict is in order of age."""
-        old = []
-        for order_id, order in self.by_id.items():
-            if now_ns - order.created_ns <= self._timers.keep_ns:
-                break
-            if order_id not in self.live:
-                old.append(order_id)
-        for order_id in old:
-            del self.by_id[order_id]
-        return old
+    def tidy(self, now_ns: Ns) -> None:
+        """Pack what ended a while ago, and drop what is older than late events may come."""
+        quiet = [
+            order
+            for order_id, order in self.by_id.items()
+            if order_id not in self.live and now_ns - max(order.since_ns, order.changed_ns) > self._timers.pack_ns
+        ]
+        for order in quiet:
+            del self.by_id[order.order_id]
+        self.ended.put(quiet, now_ns)
+        self.ended.forget(now_ns - self._timers.keep_ns)
 
     def apply(
         self,

@@ -63,7 +63,7 @@ class Reads(Facts):
             self.mark(symbol)
 
     def _listed(self, row: OpenOrder, asked_ns: Ns) -> None:
-        order = self.orders.by_id.get(row.order_id)
+        order = self.orders.get(row.order_id)
         if order is None:
             if not self.recovery.leftovers:  # those are what the mass cancel is for
                 self.adopt(row, f"order {row.order_id} is open and was never ours")
@@ -113,7 +113,7 @@ class Reads(Facts):
             self.venue_down_ns = self.now
             return
         for trade in message.trades:
-            history = not self.baseline_done and trade.order_id not in self.orders.by_id
+            history = not self.baseline_done and self.orders.get(trade.order_id) is None
             if history and trade.asset_id and trade.side is not None and self.positions.known(trade) is None:
                 self._baseline(trade, trade.asset_id, trade.side)
             else:
@@ -131,7 +131,7 @@ class Reads(Facts):
             self.positions.book(trade, trade.symbol, asset_id, side, self.now, history=history)
 
     def order_status(self, message: OrderStatusReport) -> None:
-        order = self.orders.by_id.get(message.order_id)
+        order = self.orders.get(message.order_id)
         if order is None:
             if message.found not in (None, FoundStatus.ABSENT):  # it says too little to adopt it: the next list will
                 self.fail(f"the venue knows order {message.order_id}, and we have no record of it")

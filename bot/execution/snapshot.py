@@ -22,7 +22,7 @@ import msgspec
 from bot.errors import OtherBuild
 from bot.execution.executor import Executor
 
-PLAIN = frozenset({type(None), bool, int, float, str})
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -41,7 +41,8 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     ghost_ns: Ns = 60 * NS_PER_S  # matched and still not mined
     history_ns: Ns = 24 * 3600 * NS_PER_S  # so far back the first read of trades goes: the life of any market of ours
     balance_every_ns: Ns = 60 * NS_PER_S
-    keep_ns: Ns = 24 * 3600 * NS_PER_S  # ended orders stay findable for late events
+    keep_ns: Ns = 24 * 3600 * NS_PER_S  # ended orders stay findable for late events ...
+    pack_ns: Ns = 600 * NS_PER_S  # ... packed, when nothing was heard of them for this long
 
 
 def backoff(first_ns: Ns, most_ns: Ns, tries: int) -> Ns:

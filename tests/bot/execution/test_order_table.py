@@ -14,7 +14,7 @@ from desk_fake import SYMBOL, UP
 from bot.execution.orders import CELLS, COLUMNS, TABLE, Do, Event, Order, Orders, parse
 from bot.execution.timers import Timers
 from bot.messages import OrderState, Side
-from bot.units import LOT, NS_PER_MS, NS_PER_S, QTY_ONE, Ns
+from bot.units import LOT, NS_PER_S, QTY_ONE, Ns
 
 CATALOGUE = """
     | none       | CR       | PN         | UNK        | W         | PC       | CX     | FL          | RJ
@@ -488,16 +488,50 @@ def test_unresolved_are_the_orders_that_wait_for_the_venues_word(state: OrderSta
     assert orders.on_wire(T) is (waits and state is not OrderState.PENDING_CANCEL)
 
 
-def test_records_are_kept_for_a_day_and_as_long_as_they_are_live() -> None:
-    orders, order = an_order(OrderState.WORKING, created_ns=0)
-    young = msgspec.structs.replace(order, order_id="young", state=OrderState.WORKING, created_ns=NS_PER_MS)
-    orders.add(young)
-    assert orders.forget(TIMERS.keep_ns + 1) == []
-    for each in (order, young):
-        orders.apply(Event.CANCELLATION, each, T, cum=0)
-    assert orders.forget(TIMERS.keep_ns) == []
-    assert orders.forget(TIMERS.keep_ns + 1) == ["o"]
-    assert set(orders.by_id) == {"young"}
+def test_what_ended_is_packed_when_nothing_was_heard_of_it_and_found_for_a_day() -> None:
+    orders, order = an_order(OrderState.WORKING)
+    orders.tidy(T + TIMERS.pack_ns + 1)
+    assert set(orders.by_id) == {"o"}, "it is live"
+    orders.apply(Event.CANCELLATION, order, T, cum=0)
+    orders.tidy(T + TIMERS.pack_ns)
+    assert set(orders.by_id) == {"o"} and not len(orders.ended)
+    packed_ns = T + TIMERS.pack_ns + 1
+    orders.tidy(packed_ns)
+    assert not orders.by_id and len(orders.ended) == 1
+    orders.tidy(packed_ns + TIMERS.keep_ns)
+    found = orders.get("o")
+    assert found == order and found is orders.get("o") is orders.by_id["o"] and not len(orders.ended)
+    orders.tidy(packed_ns + TIMERS.keep_ns)
+    orders.tidy(packed_ns + 2 * TIMERS.keep_ns + 1)
+    assert orders.get("o") is None
+
+
+def test_a_change_of_what_ended_keeps_it_at_hand() -> None:
+    orders, order = an_order(OrderState.WORKING)
+    orders.apply(Event.CANCELLATION, order, T, cum=0)
+    order.changed_ns = T + 5
+    orders.tidy(T + 5 + TIMERS.pack_ns)
+    assert set(orders.by_id) == {"o"}
+    orders.tidy(T + 6 + TIMERS.pack_ns)
+    assert not orders.by_id
+
+
+def test_a_late_fill_finds_the_order_that_was_packed() -> None:
+    orders, order = an_order(OrderState.WORKING)
+    orders.apply(Event.CANCELLATION, order, T, cum=0)
+    orders.tidy(T + TIMERS.pack_ns + 1)
+    late = orders.get("o")
+    assert late is not None
+    orders.apply(Event.TRADE, late, T, qty=5)
+    assert orders.by_id["o"].cum_qty == 5
+
+
+def test_the_id_of_a_packed_order_is_taken() -> None:
+    orders, order = an_order(OrderState.WORKING)
+    orders.apply(Event.CANCELLATION, order, T, cum=0)
+    orders.tidy(T + TIMERS.pack_ns + 1)
+    with pytest.raises(AssertionError):
+        orders.add(order)
 
 
 def test_one_id_has_one_record() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from desk_fake import Bench, digest
-from story import an_executor, story
+from story import SALT_BASE, an_executor, story
 
 from bot.errors import OtherBuild
 from bot.execution.budget import Rates
@@ -74,6 +74,18 @@ def test_stopped_and_restored_at_any_points_it_says_what_it_would_have_said(seed
         assert tuple(executor.handle(message, now_ns)) == said, n
         if n in stops:
             executor = again(executor)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_packed_after_each_message_changes_nothing_that_is_said(seed: int) -> None:
+    executor = Executor(limits=Limits(), order_id_of=digest, salt_base=SALT_BASE, timers=Timers(pack_ns=0))
+    packed = 0
+    for n, (now_ns, message, said) in enumerate(story(seed)):
+        assert tuple(executor.handle(message, now_ns)) == said, n
+        executor.orders.tidy(now_ns + 1)
+        packed = max(packed, len(executor.orders.ended))
+        assert executor.orders.by_id.keys() == executor.orders.live.keys()
+    assert packed > 10
 
 
 def test_an_order_is_one_and_the_same_wherever_it_is_kept() -> None:
