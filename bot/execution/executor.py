@@ -93,13 +93,13 @@ class Executor(Reads):
     def handle(self, message: Message, now_ns: Ns) -> list[Message]:
         self.now = now_ns
         self.out = []
-        self.cause_ns = message.cause_ns if isinstance(message, QuoteIntent) else 0
+        self.cause_ns = message.cause_ns if type(message) is QuoteIntent else 0
         before = (self.recovery.state, self.recovery.epoch, self.positions.cash)
         match message:
-            case QuoteIntent():
-                self._intent(message)
             case TimerTick():
                 self._tick(message)
+            case QuoteIntent():
+                self._intent(message)
             case ExecutionReport():
                 self.report(message)
             case OrderStatusReport():
