@@ -40,7 +40,8 @@ ROUTES: dict[str, dict[type[m.Message], tuple[str, ...]]] = {
     "cancels": {**dict.fromkeys(_REPORTS, ("executor",)), m.StatusReport: ("monitor",)},
     "reads": {
         **dict.fromkeys(_READS, ("executor",)),
-        **dict.fromkeys(_LIFE, ("executor", "strategy", "market", "settle", "monitor")),
+        # The strategy first: the executor's position report of a market must find it known.
+        **dict.fromkeys(_LIFE, ("strategy", "executor", "market", "settle", "monitor")),
         m.MarketResolved: ("executor",),
         **dict.fromkeys((m.MarketRefused, m.StatusReport), ("monitor",)),
         m.Halt: ("root",),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actors.router import Directory
-from actors.wiring import Remembering
+from actors.wiring import ROUTES, Remembering
 from bot import app
 from bot.app import Bot, candles_of, day_of, history_ns
 from bot.errors import SettingsError
@@ -47,6 +47,11 @@ def test_trades_are_read_back_over_the_longest_market_and_its_settlement() -> No
 def test_assets_name_the_candles_their_markets_may_settle_on() -> None:
     series = ["btc-updown-5m", "eth-updown-1h", "btc-updown-1d", "sol-updown-4h", "btc-updown-1h"]
     assert candles_of(series) == {"btc": ["1m", "1h"], "eth": ["1h"], "sol": []}
+
+
+def test_the_strategy_hears_of_a_market_before_the_executor_can_speak_of_its_position() -> None:
+    told = ROUTES["reads"][MarketListed]
+    assert told.index("strategy") < told.index("executor")
 
 
 class Letters:
