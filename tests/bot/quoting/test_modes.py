@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.messages import QuoteMode
 from bot.quoting.modes import Modes, Reason, level, names
@@ -132,3 +134,37 @@ def test_circumstances_may_raise_a_reason_to_no_quote() -> None:
     modes = quoting()
     assert modes.update(Reason.SETTLE_HARD, 1, no_quote=True) is NO_QUOTE
     assert run(modes, 0, 100) is NO_QUOTE
+
+
+def test_the_cooldown_of_defence_is_a_parameter() -> None:
+    modes = Modes(500 * NS_PER_MS)
+    run(modes, 0, 0)
+    run(modes, Reason.SHOCK, 100)
+    assert run(modes, 0, 599) is DEFENSIVE
+    assert run(modes, 0, 600) is NORMAL
+
+
+@given(
+    looks=st.lists(
+        st.tuples(st.integers(1, 4_000), st.lists(st.sampled_from(list(Reason)), max_size=3)), min_size=1, max_size=60
+    )
+)
+def test_a_market_is_never_bolder_than_its_reasons_and_forgets_them_all_in_time(
+    looks: list[tuple[int, list[Reason]]],
+) -> None:
+    modes, at_ms = quoting(), 0
+    last: dict[QuoteMode, int] = {}  # when a reason of that level was last active
+    for gap_ms, active in looks:
+        at_ms += gap_ms
+        reasons = sum(set(active))
+        before, mode = modes.mode, run(modes, reasons, at_ms)
+        for reason in active:
+            last[level(reason)] = at_ms
+        assert mode >= level(reasons)
+        assert mode <= max(level(reasons), before)
+        if REDUCE_ONLY in last and at_ms - last[REDUCE_ONLY] < 10_000 and before is REDUCE_ONLY:
+            assert mode >= REDUCE_ONLY
+        if mode is NORMAL:
+            assert at_ms - last.get(DEFENSIVE, -10_000) >= 1_500
+    assert run(modes, 0, at_ms + 10_000) <= DEFENSIVE
+    assert run(modes, 0, at_ms + 11_500) is NORMAL
