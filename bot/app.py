@@ -202,6 +202,7 @@ class Bot:
 
     def start(self) -> None:
         """Returns when the root has started; quoting begins when the executor has reconciled."""
+        self.guardian.spawn()
         interpreter.settle()
         self.gc.start()
         self.panic.start()

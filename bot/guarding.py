@@ -59,8 +59,8 @@ class GuardianProcess:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
-    def start(self) -> None:
-        """Returns when it watches. Raises GuardianLost."""
+    def spawn(self) -> None:
+        """Begin to start it: the 0.1 s that an interpreter takes can pass beside other things."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its, self._log.open("ab") as errors:
             self._process = subprocess.Popen(
@@ -75,12 +75,17 @@ class GuardianProcess:
         }  # fmt: skip
         with contextlib.suppress(OSError):
             ours.send(orjson.dumps(told))
-        select.select([ours], [], [], READY_S_MAX)
         ours.setblocking(False)
         self.unanswered_ns = 0
         self._sock = ours
+
+    def start(self) -> None:
+        """Returns when it watches. Raises GuardianLost."""
+        if self._sock is None:
+            self.spawn()
+        assert self._sock is not None
+        select.select([self._sock], [], [], READY_S_MAX)
         if not self.words():
-            self.kill()
             raise GuardianLost(f"the guardian did not come up within {READY_S_MAX:g} s; see {self._log}")
 
     def renew(self) -> None:
