@@ -141,7 +141,7 @@ def points(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+.2f}"
+    return f"{100 * value + 0.0:+.2f}"  # no minus before nothing
 
 
 def _pair(bid: float, ask: float) -> str:

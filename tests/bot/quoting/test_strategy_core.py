@@ -661,6 +661,43 @@ def test_a_held_quote_too_far_out_for_paid_rewards_is_let_go_when_its_target_is_
     assert bid(reward_usd_day=100.0, reward_spread=300) == 0
 
 
+# -- several series ------------------------------------------------------------------------------------------------
+
+
+def test_series_of_one_coin_share_its_model_and_not_their_windows() -> None:
+    scene = Scene()
+    scene.list_market()
+    scene.list_market(market("q", START, 900, series="btc-updown-15m"))
+    intents = {one.symbol: one for one in scene.run(10)}
+    five, fifteen = (scene.core._quoters[symbol] for symbol in ("m", "q"))
+    assert five.model is fifteen.model
+    assert five.fair is not None
+    assert fifteen.fair is not None
+    assert five.fair.s < fifteen.fair.s
+    assert {symbol for symbol, one in intents.items() if one.bid_px} == {"m", "q"}
+
+
+def test_a_coin_without_feed_stops_nobody_else() -> None:
+    scene = Scene()
+    scene.list_market()
+    scene.list_market(market("e", START, 900, asset="eth", series="eth-updown-15m"))
+    intents = {one.symbol: one for one in scene.run(10)}
+    assert intents["m"].bid_px
+    assert "BN_HARD" in names(intents["e"].reasons)
+    assert scene.caches.guards["e"] == ("eth", 0, 0)
+
+
+def test_a_position_in_one_series_takes_nothing_but_capital_from_another() -> None:
+    scene = Scene(capital_max=60)
+    scene.list_market()
+    scene.list_market(market("q", START, 900, series="btc-updown-15m"), up=60, invested=55 * USD_ONE)
+    intents = {one.symbol: one for one in scene.run(10)}
+    assert "INV_LIMIT" in names(intents["q"].reasons)
+    assert names(intents["m"].reasons) == []
+    spent = intents["m"].bid_px * intents["m"].bid_size + (10_000 - intents["m"].offer_px) * intents["m"].offer_size
+    assert 0 < spent / 10_000 <= 5 * USD_ONE
+
+
 # -- feeds over time -----------------------------------------------------------------------------------------------
 
 
