@@ -83,3 +83,11 @@ def test_only_a_sum_beyond_the_limit_is_wide() -> None:
 def test_variance_of_holding_is_bounded_by_what_remains_to_be_decided() -> None:
     near = fair_value(State(rule=Rule.TWAP, log_spot=0, log_strike=0, sigma=6e-5, tau=5, window_s=60))
     assert spread_terms(Q50, near, near.p, fee_rate=0, rebate_rate=0).variance == pytest.approx(0.25)
+
+
+def test_the_most_a_fill_can_earn_in_rebates_is_its_share_of_the_takers_fee() -> None:
+    whole = msgspec.structs.replace(Q50, eta_reb=1.0)
+    half = spread_terms(whole, reference(), 0.5, fee_rate=0.07, rebate_rate=0.2)
+    assert 100 * half.delta_reb == pytest.approx(0.35)
+    squared = spread_terms(whole, reference(), 0.5, fee_rate=0.25, rebate_rate=0.2, fee_exponent=2.0)
+    assert 100 * squared.delta_reb == pytest.approx(100 * 0.2 * 0.25 / 16)

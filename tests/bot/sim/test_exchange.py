@@ -149,7 +149,15 @@ def test_a_sell_into_a_bid_transfers_and_deducts_the_fee() -> None:
 
 
 def test_fees_follow_the_published_table() -> None:
-    table = {5_000: 1_750_000, 3_000: 1_470_000, 7_000: 1_470_000, 1_000: 630_000, 500: 332_500, 9_700: 203_700}
+    table = {
+        5_000: 1_750_000,
+        3_000: 1_470_000,
+        7_000: 1_470_000,
+        1_000: 630_000,
+        500: 332_500,
+        9_700: 203_700,
+        7_200: 1_411_200,
+    }
     assert {px: taker_fee(100 * SHARE, px, 0.07) for px in table} == table
     assert taker_fee(10_000, 10, 0.07) == 0
 
