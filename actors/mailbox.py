@@ -1,7 +1,7 @@
 """The inbox of every actor: three lanes, plugged into pykka's private inbox hook.
 
 URGENT goes first, then LOSSLESS, then LATEST; order holds inside a lane only. A LATEST message replaces the waiting
-one of its type and key and keeps that one's place. What is asked (`reply_to`), and what is no Message of ours (pykka's
+one of its type and key and keeps that one's place; a quiet one waits for something to come that wakes. What is asked (`reply_to`), and what is no Message of ours (pykka's
 stop, proxy calls), is LOSSLESS: coalescing an ask away would hang its caller. Knows no actor and no name.
 """
 
@@ -72,6 +72,9 @@ class Mailbox:
         self._views_lock = threading.Lock()
         self._views: dict[tuple[type, Hashable], Waiting] = {}
         self._keys: deque[tuple[type, Hashable]] = deque()
+        self._quiet: dict[
+            tuple[type, Hashable], Waiting
+        ] = {}  # views without a token, until something comes that has one
         # Held while dead letters are handed over: a later put of the same sender waits for its earlier ones.
         self._closing = threading.RLock()
         self._dead_letter: Callable[[Message], None] | None = None
@@ -92,8 +95,10 @@ class Mailbox:
             self._lossless.append((self.clock(), envelope))
         elif lane is URGENT:
             self._urgent.append((self.clock(), envelope))
-        elif not self._put_view((type(message), message.key), envelope):
+        elif not self._put_view((type(message), message.key), envelope, message.quiet):
             return
+        if self._quiet:
+            self._rouse()
         self._wake.put(None)
         if self._dead_letter is not None:  # asked after the append: what the closing thread missed is handed over here
             self._hand_over()
@@ -190,7 +195,8 @@ class Mailbox:
         facts = _oldest(self._urgent) + _oldest(self._lossless)
         with self._views_lock:
             views = [self._views[self._keys[0]][0]] if self._keys else []
-            depth = len(self._urgent) + len(self._lossless) + len(self._views)
+            views += [since_ns for since_ns, _ in self._quiet.values()]
+            depth = len(self._urgent) + len(self._lossless) + len(self._views) + len(self._quiet)
         return MailboxStats(
             depth=depth,
             high_water=max(depth, self._high_water),
@@ -201,18 +207,36 @@ class Mailbox:
             dropped=self._dropped,
         )
 
-    def _put_view(self, key: tuple[type, Hashable], envelope: Envelope[Any]) -> bool:
-        """False: it replaced a waiting one, whose token stands for both."""
+    def _put_view(self, key: tuple[type, Hashable], envelope: Envelope[Any], quiet: bool) -> bool:
+        """Is a token due for it? None is for a quiet one, nor where it replaced a waiting one, whose token stands for both."""
         now_ns = self.clock()
         with self._views_lock:
-            waiting = self._views.get(key)
-            if waiting is not None:
-                self._views[key] = (waiting[0], envelope)
-                self._conflated += 1
+            if self._dead_letter is not None and quiet:
+                self._dropped += 1
                 return False
+            for views in (self._views, self._quiet):
+                waiting = views.get(key)
+                if waiting is not None and (quiet or views is self._views):
+                    views[key] = (waiting[0], envelope)
+                    self._conflated += 1
+                    return False
+            if quiet:
+                self._quiet[key] = (now_ns, envelope)
+                return False
+            if self._quiet.pop(key, None) is not None:
+                self._conflated += 1
             self._views[key] = (now_ns, envelope)
             self._keys.append(key)
             return True
+
+    def _rouse(self) -> None:
+        """The quiet views join those that wait, each with a token: what they tell is known before what comes now."""
+        with self._views_lock:
+            quiet, self._quiet = self._quiet, {}
+            self._views |= quiet
+            self._keys.extendleft(reversed(quiet))
+        for _ in quiet:
+            self._wake.put(None)
 
     def _next(self) -> Envelope[Any] | None:
         """None: closed by another thread meanwhile, and emptied."""
@@ -239,6 +263,9 @@ class Mailbox:
                     self._dead_letter(message)
                 else:
                     self._dropped += 1
+            with self._views_lock:
+                self._dropped += len(self._quiet)
+                self._quiet = {}
 
 
 def _oldest(lane: deque[Waiting]) -> list[Ns]:

@@ -1,6 +1,7 @@
 """Every message between components, with the lane it travels in and, for views, the key that newer ones replace.
 
 URGENT overtakes, LOSSLESS is never dropped and keeps its order, LATEST keeps one per key. Order holds inside a lane only.
+A quiet view wakes nobody: it is delivered before the next message that does.
 Fields have FIX names; integers inside (units.py). Knows no component and no wire.
 """
 
@@ -23,9 +24,10 @@ class Lane(enum.IntEnum):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Base of all messages. `lane` is declared on the type; `key` only matters in the LATEST lane."""
+    """Base of all messages. `lane` is declared on the type; `key` and `quiet` only matter in the LATEST lane."""
 
     lane: ClassVar[Lane] = Lane.LOSSLESS
+    quiet: ClassVar[bool] = False
 
     @property
     def key(self) -> Hashable:
@@ -503,6 +505,7 @@ class PositionReport(Message, frozen=True, kw_only=True, tag=True):
     """What we hold and have working in one market, and whether quoting is possible at all."""
 
     lane: ClassVar[Lane] = Lane.LATEST
+    quiet: bool = False  # type: ignore[misc]  # nothing to quote otherwise for: only cash or working orders are other ones
     symbol: str
     state: BotState
     epoch: int
@@ -533,9 +536,10 @@ class TimerTick(Message, frozen=True, kw_only=True, tag=True):
 
 
 class StatusReport(Message, frozen=True, kw_only=True, tag=True):
-    """A component's own part of the status record: plain JSON values under the keys of contract.md."""
+    """A component's own part of the status record: plain JSON values under the keys of contract.md. Read at the next tick."""
 
     lane: ClassVar[Lane] = Lane.LATEST
+    quiet: ClassVar[bool] = True
     component: str
     body: dict[str, Any]
 

@@ -176,8 +176,9 @@ class Executor(Reads):
             desk = self.desks[symbol]
             report = views.position_report(self, desk, free_cash)
             if report != desk.report:
+                quiet = desk.report is not None and not views.moves(desk.report, report)
                 desk.report = report
-                self.out.append(report)
+                self.out.append(msgspec.structs.replace(report, quiet=True) if quiet else report)
 
     def status_report(self) -> StatusReport:
         """For who looks on. Follows from what was handled, so it is asked for and not emitted: half a journal otherwise."""

@@ -105,6 +105,17 @@ def _most(values: Iterable[int]) -> int:
     return max(0, max(values, default=0))
 
 
+def moves(old: PositionReport, new: PositionReport) -> bool:
+    """Is there something to quote otherwise for?"""
+    return (
+        old.up_qty != new.up_qty
+        or old.down_qty != new.down_qty
+        or old.state is not new.state
+        or old.epoch != new.epoch
+        or old.tick != new.tick
+    )
+
+
 def status_body(books: Facts, intents: dict[str, int]) -> dict[str, Any]:
     recovery = books.recovery
     reasons = list(recovery.reasons)

@@ -18,7 +18,19 @@ from pykka.messages import ProxyCall, _ActorStop
 from actors.base import Actor
 from actors.mailbox import Mailbox
 from actors.router import Directory, Router
-from bot.messages import CancelOrder, Halt, Lane, MassCancel, Message, Nudge, Resume, TimerTick
+from bot.messages import (
+    BotState,
+    CancelOrder,
+    Halt,
+    Lane,
+    MassCancel,
+    Message,
+    Nudge,
+    PositionReport,
+    Resume,
+    StatusReport,
+    TimerTick,
+)
 
 FOREVER_S = 30.0
 
@@ -66,6 +78,50 @@ def test_views_of_two_types_with_one_key_do_not_replace_each_other() -> None:
     mailbox = Mailbox()
     put(mailbox, tick(""), Nudge())
     assert len(drain(mailbox)) == 2
+
+
+def report(name: str, number: int = 0) -> StatusReport:
+    return StatusReport(component=name, body={"n": number})
+
+
+def test_a_quiet_view_waits_for_the_next_that_wakes_and_comes_before_it() -> None:
+    mailbox = Mailbox()
+    put(mailbox, report("a", 1), report("b", 2), report("a", 3))
+    assert mailbox.empty() and mailbox.stats().depth == 2 and mailbox.stats().conflated == 1
+    put(mailbox, tick("x"))
+    assert drain(mailbox) == [report("a", 3), report("b", 2), tick("x")]
+    put(mailbox, report("a", 4), resume(1), report("a", 5), MassCancel())
+    assert drain(mailbox) == [MassCancel(), resume(1), report("a", 5)]
+    assert mailbox.stats().taken == 8 and mailbox.stats().depth == 0
+
+
+def position(number: int, quiet: bool) -> PositionReport:
+    return PositionReport(
+        symbol="m", state=BotState.QUOTING, epoch=0, tick=100, up_qty=number, down_qty=0, cash=0, quiet=quiet
+    )
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_of_a_loud_and_a_quiet_one_of_a_key_the_newer_is_delivered_once(first: bool, second: bool) -> None:
+    mailbox = Mailbox()
+    put(mailbox, position(1, first), position(2, second))
+    assert mailbox.empty() == (first and second)
+    put(mailbox, Nudge())
+    assert drain(mailbox) == [position(2, second), Nudge()]
+    assert mailbox.stats().conflated == 1 and mailbox.stats().taken == 3
+
+
+def test_quiet_views_of_a_closed_mailbox_are_dropped_and_counted() -> None:
+    mailbox = Mailbox()
+    letters: list[Message] = []
+    put(mailbox, report("a"), resume(1))
+    put(mailbox, report("b"))
+    mailbox.close(letters.append)
+    put(mailbox, report("c"))
+    assert letters == [resume(1)]
+    stats = mailbox.stats()
+    assert (stats.dropped, stats.depth, stats.taken) == (3, 0, 4)
 
 
 def test_an_asked_view_and_unknown_types_keep_their_order_in_the_lossless_lane() -> None:

@@ -703,3 +703,15 @@ def test_three_reverted_fills_in_an_hour_halt() -> None:
             bench.run(15)
             assert bench.state is BotState.QUOTING
     assert bench.state is BotState.HALTED
+
+
+def test_a_position_report_is_quiet_while_there_is_nothing_to_quote_otherwise_for() -> None:
+    desk = Bench()
+    placed = desk.intent(bid=4800, offer=5200)
+    reports = [message for message in placed if isinstance(message, PositionReport)]
+    assert reports and all(report.quiet for report in reports)
+    order = next(message for message in placed if isinstance(message, NewOrder) and message.px == 4800)
+    filled = [message for message in desk.tell(trade(order.order_id, 20)) if isinstance(message, PositionReport)]
+    assert [(report.up_qty, report.quiet) for report in filled] == [(20 * QTY_ONE, False)]
+    failed = [message for message in desk.tell(Fail(reason="x")) if isinstance(message, PositionReport)]
+    assert failed and not failed[0].quiet
