@@ -48,7 +48,10 @@ LAST_PAGE = "LTE="
 PAGES_MAX = 50
 WARM_AFTER_S = 4.0
 WARM_S = 1.0
+READY_S = 0.4  # an order is stale after 0.25 s; and with the 3 s of its POST this stays below what counts as a hang
 RETRY_LEFT_S = 1.0  # with less than this left, a failed cancel or read is not tried again
+
+UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 _OVER = {"MATCHED": "MATCHED", "INVALID": "CANCELED"}
 _LIVE = ("LIVE", "DELAYED", "UNMATCHED")
@@ -79,15 +82,16 @@ class Calls:
         return self._clock() / 1e9 + seconds
 
     def ready(self) -> None:
-        """Have a live connection. Raises RequestFailed."""
-        self._http.ready()
+        """Have a live connection. Raises RequestFailed soon: what waits for it is worth nothing later."""
+        self._http.ready(self.until(READY_S))
 
     def warm(self) -> None:
         """Keep the connection open: a cheap read when it was idle for a while. A failure waits for the next call."""
+        until = self.until(WARM_S)
         try:
-            self._http.ready()
+            self._http.ready(until)
             if self.until(0) - self._http.used_s > WARM_AFTER_S:
-                self._http.request("GET", "/time", until=self.until(WARM_S))
+                self._http.request("GET", "/time", until=until)
         except RequestFailed:
             self._http.close()
 
@@ -185,13 +189,10 @@ class Calls:
 
 
 def query_of(query: Mapping[str, str]) -> str:
-    pairs = (
-        name
-        + "="
-        + "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}" for byte in text.encode())
-        for name, text in query.items()
-    )
-    return "?" + "&".join(pairs) if query else ""
+    def quoted(text: str) -> str:
+        return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in text.encode())
+
+    return "?" + "&".join(f"{name}={quoted(text)}" for name, text in query.items()) if query else ""
 
 
 def parsed(body: bytes, loads: Loads) -> Any:

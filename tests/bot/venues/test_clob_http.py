@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bot.venues import polymarket_markets
+from bot.venues.clob_answer import Reply
+from bot.venues.clob_calls import Calls
 from bot.venues.clob_http import Connection, RequestFailed
+from bot.venues.polymarket_markets import JsonReader
 
 Script = Callable[[socket.socket, bytes], None]
 
@@ -241,3 +245,65 @@ def test_a_name_is_resolved_and_remembered(server: LoopbackServer) -> None:
 def test_other_addresses_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not an http"):
         Connection(url)
+
+
+# -- public JSON over it ---------------------------------------------------------------------------------------------
+
+
+def test_public_json_is_read_with_its_query_over_one_connection(server: LoopbackServer) -> None:
+    server.scripts = [lambda sock, _: sock.sendall(answer(b'[{"a": 1}]'))]
+    reader = JsonReader()
+    assert reader.get(f"{server.url}/events", {"slug": "btc-updown 5m", "next": "MA=="}) == (200, [{"a": 1}])
+    assert reader.get(f"{server.url}/time")[0] == 200
+    assert server.requests[0].startswith(b"GET /events?slug=btc-updown%205m&next=MA%3D%3D HTTP/1.1\r\n")
+    assert server.accepted == 1
+    reader.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff"])
+def test_what_is_no_json_is_no_answer(server: LoopbackServer, body: bytes) -> None:
+    server.scripts = [lambda sock, _: sock.sendall(answer(body))]
+    assert JsonReader().get(f"{server.url}/events") == (0, None)
+
+
+def test_a_resolver_that_is_cut_off_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-up of a name has no deadline: four hangs of the reads gateway in ten minutes would halt the bot."""
+    release = threading.Event()
+
+    def look_up(host: str, port: int, **how: object) -> list[object]:
+        if how.get("flags") == socket.AI_NUMERICHOST:
+            raise socket.gaierror("a name")
+        release.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(polymarket_markets, "READ_S_MAX", 0.1)
+    assert JsonReader().get("https://gamma.example/events") == (0, None)
+    assert not release.is_set()
+    release.set()
+
+
+class Deadlines:
+    """Only remembers how long it is given."""
+
+    used_s = 0.0
+
+    def __init__(self) -> None:
+        self.untils: list[float | None] = []
+
+    def ready(self, until: float | None = None) -> None:
+        self.untils.append(until)
+
+    def request(self, method: str, path: str, *, until: float | None = None, **_: object) -> Reply:
+        self.untils.append(until)
+        return Reply(200, {}, b"1")
+
+    def close(self) -> None: ...
+
+
+def test_getting_ready_is_short_and_keeping_warm_has_one_deadline_for_all() -> None:
+    http = Deadlines()
+    calls = Calls(http, lambda *_: {}, clock=lambda: 10_000_000_000)
+    calls.ready()
+    calls.warm()
+    assert http.untils == [10.4, 11.0, 11.0]
