@@ -270,6 +270,13 @@ def fair(as_json: bool, **inputs: Any) -> None:
 
 @bot.command()
 @click.option("--windows", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
+@click.option(
+    "--in-a-row",
+    type=click.IntRange(1, 1_000),
+    default=10,
+    show_default=True,
+    help="Windows of one session: what was learnt in one serves the next.",
+)
 @SEED
 @WORLD
 @click.option("--series", default="btc-updown-5m", show_default=True, help="Series of the windows.")

@@ -44,6 +44,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("wrong_side", "wrong side", "{:.2%}"),
     ("at_touch", "at touch", "{:.0%}"),
     ("uptime", "both sides", "{:.0%}"),
+    ("resting", "resting", "{:.1f}"),
     ("spread_c", "spread c", "{:.1f}"),
     ("requests_per_s", "req/s", "{:.1f}"),
     ("q_abs_end", "|q| end", "{:.1f}"),
@@ -53,6 +54,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 def show_trial(
     *,
     windows: int,
+    in_a_row: int,
     seed: int | None,
     world: str | None,
     series: str,
@@ -76,6 +78,7 @@ def show_trial(
     chosen = msgspec.structs.replace(chosen, **changes)
     spec = Spec(
         windows=windows,
+        in_a_row=in_a_row,
         seed=1 if seed is None else seed,
         world=chosen,
         series=series,

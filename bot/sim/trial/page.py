@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pygal
@@ -63,10 +63,10 @@ def _differences(compared: Mapping[str, Mapping[str, Any]]) -> str:
     return _figure(chart)
 
 
-def _cumulated(by_window: Mapping[str, Iterable[tuple[float, float]]]) -> str:
+def _cumulated(by_window: Mapping[str, Iterable[Sequence[float]]]) -> str:
     chart = pygal.XY(**_looks("Edge, added up over the windows, USD"), show_dots=False)
     for name, rows in by_window.items():
-        chart.add(name, [(0, 0.0), *enumerate(itertools.accumulate(edge for edge, _ in rows), 1)])
+        chart.add(name, [(0, 0.0), *enumerate(itertools.accumulate(row[0] for row in rows), 1)])
     return _figure(chart)
 
 

@@ -112,7 +112,10 @@ def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: N
         "ledger_error_e6": max(run.result.ledger_error_e6 for run in every),
         "halts": sum(run.result.halts for run in every),
         "speed": sum(run.result.seconds for run in every) / sum(run.cpu_s for run in every),
-        "by_window": {name: [[w.edge_usd, w.pnl_usd] for w in rows] for name, rows in windows.items()},
+        "by_window": {
+            name: [[w.edge_usd, w.pnl_usd, w.share_s / (2 * w.quoted_s)] for w in rows]
+            for name, rows in windows.items()
+        },
     }
 
 
@@ -147,6 +150,7 @@ def figures(windows: Sequence[Window]) -> dict[str, Any]:
         "at_touch": _ratio(total("touch_s"), live_s),
         "uptime": _ratio(total("both_s"), live_s),
         "uptime_one": _ratio(total("one_s"), live_s),
+        "resting": _ratio(total("share_s"), 2 * total("quoted_s")),
         "spread_c": _ratio(100 * total("spread_s"), total("both_s")),
         "requests_per_s": _ratio(total("requests"), total("quoted_s")),
         "q_abs_end": statistics.fmean(abs(window.q_end) for window in windows),
