@@ -26,8 +26,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     basis_max: float = 0.003
     settle_lag_s: float = 3
     w_perp: float = 0.0
-    rho: float = 0.5
-    H_beta: float = 30
+    rho: float = 1.0
+    H_beta: float = 2
     mp_max_spread: float = 0.06
     hold_min: float = 0.010
     hold_slack: float = 0.02
@@ -82,7 +82,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "settle_lag_s": (0, 5, "s"),
     "w_perp": (0, 1, ""),
     "rho": (0, 1, ""),
-    "H_beta": (5, 120, "s"),
+    "H_beta": (0.5, 120, "s"),
     "mp_max_spread": (0.01, 0.2, "prob"),
     "hold_min": (0, 0.03, "prob"),
     "hold_slack": (0, 0.05, "prob"),

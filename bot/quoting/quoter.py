@@ -53,7 +53,7 @@ class Quoter:
         self._ttl_ns = round(parameters.ttl * NS_PER_MS)
         self._min_rest_ns = round(parameters.min_rest * NS_PER_MS)
         self._seq = 0
-        self._learnt_s = 0
+        self._learnt_ns: Ns = 0
         self._book_recv_ns: Ns = 0
         self._fair_at_book = 0.0  # fair value when the book's newest frame came
         self._seen: PositionReport | None = None  # the position whose orders were taken out of the book
@@ -136,7 +136,7 @@ class Quoter:
         else:
             book = caches.books.get(market.symbol)
             self._see(book.latest if book is not None else None)
-            self._price(now_ns, utc_ns)
+            self._price(now_ns)
             reasons |= self._reasons(caches, down, now_ns)
             if stepped:
                 reasons |= Reason.CLOCK
@@ -161,7 +161,7 @@ class Quoter:
             self.touch = touch_of(view.bids, view.asks, working, self.market) if view is not None else NO_TOUCH
             self.view, self._seen = view, self.position
 
-    def _price(self, now_ns: Ns, utc_ns: Ns) -> None:
+    def _price(self, now_ns: Ns) -> None:
         """Fair value, what the book says to it, and the terms of the spread."""
         state, market, parameters = self.state, self.market, self.parameters
         if state is None:
@@ -175,10 +175,8 @@ class Quoter:
             micro = touch.micro
             if now_ns - view.recv_ns <= MICRO_NS_MAX:
                 self._divergence.update(fair.p - micro, now_ns)
-                second = utc_ns // NS_PER_S
-                if second > self._learnt_s and not self.pull.recent(now_ns):
-                    self._learnt_s = second
-                    self.blend.learn(fair.p, micro)
+                self.blend.learn(fair.p, micro, min(now_ns - self._learnt_ns, MICRO_NS_MAX) / NS_PER_S)
+                self._learnt_ns = now_ns
         else:
             micro = 0.0
         self.p = self.blend.blended(fair.p)

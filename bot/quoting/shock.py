@@ -13,7 +13,6 @@ from bot.units import E8, NS_PER_MS, NS_PER_S, Ns
 
 WINDOWS_NS: tuple[Ns, ...] = (250 * NS_PER_MS, NS_PER_S)
 _ROOTS = tuple(math.sqrt(window / NS_PER_S) for window in WINDOWS_NS)
-REMEMBERED_NS = 2 * NS_PER_S  # a book is no teacher so soon after a shock
 SIGMAS_KEPT = 4  # seconds; the longest window reaches back one, and the newest second may not be over
 
 
@@ -57,7 +56,6 @@ class Pull:
         self._pull_ns = round(parameters.t_pull * NS_PER_MS)
         self._bid_until_ns: Ns = 0
         self._ask_until_ns: Ns = 0
-        self._fired_ns: Ns | None = None
 
     def look(self, moves: Moves, delta_x: float, now_ns: Ns) -> None:
         """`delta_x`: change of p per unit of log return."""
@@ -66,7 +64,6 @@ class Pull:
                 continue
             found = shock(self._parameters, r, usual, delta_x)
             if found:
-                self._fired_ns = now_ns
                 if r < 0 or found == 2:
                     self._bid_until_ns = now_ns + self._pull_ns
                 if r > 0 or found == 2:
@@ -80,7 +77,3 @@ class Pull:
 
     def active(self, now_ns: Ns) -> bool:
         return now_ns < self._bid_until_ns or now_ns < self._ask_until_ns
-
-    def recent(self, now_ns: Ns) -> bool:
-        """Too soon after a shock to learn from the book."""
-        return self._fired_ns is not None and now_ns - self._fired_ns < REMEMBERED_NS

@@ -95,13 +95,6 @@ def test_the_side_in_the_way_is_pulled_for_its_time() -> None:
     assert not up.active(last)
 
 
-def test_the_book_teaches_nothing_for_two_seconds() -> None:
-    pull = pulled(1.7e-4)
-    assert pull.recent(BEGIN + 2 * NS_PER_S - 1)
-    assert not pull.recent(BEGIN + 2 * NS_PER_S)
-    assert not Pull(P).recent(BEGIN)
-
-
 def test_what_moves_p_too_little_pulls_nothing() -> None:
     assert not pulled(1.7e-4, delta_x=50).active(BEGIN)
 
