@@ -1,7 +1,7 @@
 """Fits the generated book to a recorded one: spread, size at the touch, and depth to two cents below it.
 
-`python -m bot.sim.fit RECORDING` prints what the recording says (worlds/recorded.json), and the parameters whose market
-comes nearest (worlds/tight.toml). A recording is a gzip file of JSON lines {slug, raw}, raw being a frame of the venue's
+`python -m bot.sim.fit RECORDING` prints what the recording says (kept in worlds/recorded.json), and ever better parameters
+(the last of them in worlds/tight.toml). A recording is a gzip file of JSON lines {slug, raw}, raw being a frame of the venue's
 market channel. Such books are sent after trades, so the generated market is looked at after trades as well.
 """
 

@@ -54,14 +54,14 @@ class WorldParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     makers: Annotated[int, Meta(ge=0, le=50)] = 4
     maker_delay_ms_min: ViewMs = 20.0
     maker_delay_ms_max: ViewMs = 400.0
-    maker_half_spread: Share = 0.0025  # before rounding outward to the grid, which adds half a tick on average
+    maker_half_spread: Share = 0.0016  # before rounding outward to the grid, which adds half a tick on average
     maker_late_widening: Amount = 1.6  # of the half-spread in the last maker_late_s
     maker_late_s: Amount = 60.0
     maker_levels: Annotated[int, Meta(ge=1, le=50)] = 6
     maker_touch_size: Positive = 80.0  # shares a maker shows at its best level, median
-    maker_deep_size: Positive = 29.0  # and at each level behind
+    maker_deep_size: Positive = 27.2  # and at each level behind
     maker_size_sd: Annotated[float, Meta(ge=0.0, le=3.0)] = 1.4  # of the log of a size
-    maker_shy_move: Share = 0.010  # p moved this far between two looks: cancel now, place again later
+    maker_shy_move: Share = 0.011  # p moved this far between two looks: cancel now, place again later
     maker_shy_move_1m: Share = 0.03  # in 1m series, where such moves are the rule
     maker_shy_ms: tuple[Millis, Millis] = (150, 900)
     maker_leaves_ms: Millis = 2_000  # before the end
