@@ -1,8 +1,12 @@
-"""Half an hour of real threads and sockets with a fault a second (`-m soak`); CLOBMAKER_SOAK_MINUTES makes it longer or shorter."""
+"""Long runs of real threads and sockets (`-m soak`): half an hour with a fault a second, and twenty kills.
+
+CLOBMAKER_SOAK_MINUTES and CLOBMAKER_SOAK_KILLS make them longer or shorter.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -13,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bot.sim.server import VenueOptions, VenueThread
 from bot.state import read_json
 
 MINUTES = float(os.environ.get("CLOBMAKER_SOAK_MINUTES", "30"))
@@ -55,3 +60,42 @@ def test_through_half_an_hour_of_hostility_nothing_is_lost_and_nothing_grows(tmp
     assert summary["flat_verified"] and summary["venue_orders_at_exit"] == 0
     assert max(rss) <= rss[0] * (1 + RSS_GROWTH_MAX)
     assert threads[-1] <= threads[0] and fds[-1] <= fds[0]
+
+
+KILLS = int(os.environ.get("CLOBMAKER_SOAK_KILLS", "20"))
+
+
+@pytest.mark.soak
+def test_killed_again_and_again_it_always_knows_what_it_holds(tmp_path: Path) -> None:
+    """`kill -9` at random moments of quoting, each time started again on the same venue, through markets that end meanwhile."""
+    config = tmp_path / "bot.toml"
+    config.write_text("[recovery]\ncooldown_s = 1\ncooldown_s_max = 1\n")
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    moments, pause = random.Random(5), threading.Event()
+    ready: list[float] = []
+    with VenueThread(VenueOptions(seed=5, series=("btc-updown-1m",))) as venue:
+        words = ("--config", str(config), "--venue", venue.info["url"], "--series", "btc-updown-1m", "--ui", "none")
+        for run in range(KILLS + 1):
+            run_dir, began = tmp_path / f"run-{run}", time.monotonic()
+            maker = subprocess.Popen(
+                command("start", *words, "--run-dir", str(run_dir), "--json"), stdout=subprocess.PIPE, env=environment
+            )
+            while read_json(run_dir / "status.json").get("state") != "quoting":
+                assert maker.poll() is None and time.monotonic() < began + 60
+                pause.wait(0.05)
+            ready.append(time.monotonic() - began)
+            pause.wait(moments.uniform(1, 10))
+            if run < KILLS:
+                maker.kill()
+            else:
+                maker.terminate()
+            out, _ = maker.communicate(timeout=30)
+        summary = orjson.loads(out)
+    replay = subprocess.run(command("replay", str(run_dir), "--json"), capture_output=True, check=False)
+    journal = orjson.loads(replay.stdout)
+    print(
+        f"\n{KILLS} kills, to quoting again {max(ready):.1f} s at most; {journal['records']} records of {journal['runs']} "
+        f"runs repeated, {journal['per_s']} a second; ledger: {summary['venue_ledger']}"
+    )
+    assert summary["violations"] == [] and summary["exit_code"] == 0
+    assert replay.returncode == 0 and journal["runs"] == KILLS + 1

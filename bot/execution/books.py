@@ -57,6 +57,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 class Books:
     """Invariant: orders change by `tell`, positions by fills that a told order booked, and every change is `marked`."""
 
+    DERIVED = frozenset({"_uses", "_total"})  # counted anew where missing: who looks on may fill them, too
+
     def __init__(self, *, limits: Limits, rates: Rates, timers: Timers, clean_start: bool) -> None:
         self.timers = timers
         self.orders = Orders(self.epoch_of, timers)

@@ -431,7 +431,7 @@ class Executor(Reads):
             desk.settled = True
             up, down = self.positions.quantities(desk.market)
             invested = self.positions.of(symbol).invested
-            payout = self.positions.pay_out(symbol, desk.winner)
+            payout = self.positions.pay_out(symbol, desk.winner, self.now)
             self.mark(symbol)
             self.risk.realised_day += payout - invested
             self.out.append(

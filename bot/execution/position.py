@@ -44,7 +44,8 @@ class Holding(msgspec.Struct, kw_only=True):
 
     tokens: dict[str, Qty] = {}
     paid: dict[str, Usd] = {}
-    winner: str = ""  # the token that pays, once it paid
+    winner: str = ""  # the token that pays, once it paid ...
+    paid_out_ns: Ns = 0  # ... at that time
 
     @property
     def invested(self) -> Usd:
@@ -62,10 +63,11 @@ class Positions:
         self.last_booked_ns: Ns = 0
 
     def of(self, symbol: str) -> Holding:
-        holding = self.holdings.get(symbol)
-        if holding is None:
-            holding = self.holdings[symbol] = Holding()
-        return holding
+        """To look at only: of a market without fills it is nobody's."""
+        return self.holdings.get(symbol) or Holding()
+
+    def _own(self, symbol: str) -> Holding:
+        return self.holdings.setdefault(symbol, Holding())
 
     def quantities(self, market: Market) -> tuple[Qty, Qty]:
         """Up and Down shares held."""
@@ -146,7 +148,7 @@ class Positions:
             if record.asset_id == asset_id and record.side is Side.BUY and not (record.maker or record.void)
         )
         record.fee_qty += qty
-        self.of(symbol).tokens[asset_id] -= qty
+        self.holdings[symbol].tokens[asset_id] -= qty
 
     def bury(self, report: ExecutionReport, symbol: str, now_ns: Ns) -> None:
         """Remember a key that failed before it was ever booked: a later MATCHED of it changes nothing."""
@@ -166,19 +168,19 @@ class Positions:
             ),
         )
 
-    def pay_out(self, symbol: str, winner: str) -> Usd:
+    def pay_out(self, symbol: str, winner: str, now_ns: Ns) -> Usd:
         """The market resolved: winning shares become cash, the others nothing. Returns the payout."""
-        holding = self.of(symbol)
+        holding = self._own(symbol)
         assert not holding.winner
         payout = holding.tokens.get(winner, 0)
-        holding.winner = winner
+        holding.winner, holding.paid_out_ns = winner, now_ns
         holding.tokens.clear()
         holding.paid.clear()
         self.cash += payout
         return payout
 
     def prune(self, now_ns: Ns, keep_ns: Ns) -> None:
-        """Drop the keys of fills so old that nobody will tell them again."""
+        """Drop the keys of fills so old that nobody will tell them again, and markets of which nothing else is left."""
         old = []
         for key, record in self.fills.items():  # in order of age
             if now_ns - record.booked_ns <= keep_ns:
@@ -187,9 +189,13 @@ class Positions:
         for key in old:
             del self.fills[key]
             self.unsettled.pop(key, None)
+        told = {record.symbol for record in self.fills.values()}
+        for symbol, holding in list(self.holdings.items()):
+            if symbol not in told and not any(holding.tokens.values()) and now_ns - holding.paid_out_ns > keep_ns:
+                del self.holdings[symbol]
 
     def _move(self, record: FillRecord, sign: int) -> None:
-        holding = self.of(record.symbol)
+        holding = self._own(record.symbol)
         if not record.history or sign < 0:  # a reverted fill gives its money back whoever paid it
             self.cash -= sign * record.cost
         if not holding.winner:

@@ -1,8 +1,8 @@
 """The executor's whole state as bytes, and back: an executor that goes on as if it had never stopped.
 
 Walks every attribute of the executor and of its parts, so that a new one joins by itself. What a constructor is given
-under the same name is not state: whoever makes the fresh executor gives it anew. A kind of value this walk has no form
-for is refused when the snapshot is taken, never left out.
+under the same name is not state: whoever makes the fresh executor gives it anew; nor is what a class calls DERIVED, which
+follows from the rest. A kind of value this walk has no form for is refused when the snapshot is taken, never left out.
 
 Structs are written by type, each once however many places hold it, and read back as the same one: the order in a slot is
 the order in the books. Equal states give equal bytes.
@@ -40,7 +40,7 @@ _snapshots = msgspec.msgpack.Decoder(Snapshot)
 def snapshot(executor: Executor) -> bytes:
     """Raises TypeError, with the place, for a value that has no form here."""
     writer = _Writer()
-    tree = writer.attributes(executor, "executor", _given(Executor))
+    tree = writer.attributes(executor, "executor", _left_out(Executor))
     structs = {name: msgspec.Raw(_encoder.encode(rows)) for name, rows in sorted(writer.structs.items())}
     return _encoder.encode(Snapshot(structs, tree))
 
@@ -75,10 +75,10 @@ def _types() -> dict[str, type[Any]]:
     }
 
 
-def _given(kind: type[Any]) -> frozenset[str]:
-    """Attributes that the constructor sets from an argument of the same name."""
+def _left_out(kind: type[Any]) -> frozenset[str]:
+    """Attributes that the constructor sets from an argument of the same name, and those that a class calls DERIVED."""
     names = _arguments(kind)
-    return frozenset((*names, *(f"_{name}" for name in names)))
+    return getattr(kind, "DERIVED", frozenset()) | {*names, *(f"_{name}" for name in names)}
 
 
 def _arguments(kind: type[Any]) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class _Writer:
             if name not in left_out:
                 where = f"{place}.{name}"
                 if _is_part(value):
-                    tree[name] = [type(value).__name__, self.attributes(value, where, _given(type(value)))]
+                    tree[name] = [type(value).__name__, self.attributes(value, where, _left_out(type(value)))]
                 else:
                     tree[name] = self.value(value, where)
         return tree

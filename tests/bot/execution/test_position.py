@@ -101,14 +101,14 @@ def test_the_winning_shares_pay_one_dollar_each(winner: str, payout: int) -> Non
     booked(positions, 10)
     booked(positions, 4, exec_id="t2", asset=DOWN)
     cash = positions.cash
-    assert positions.pay_out(SYMBOL, winner) == payout
+    assert positions.pay_out(SYMBOL, winner, 1) == payout
     assert positions.cash == cash + payout
     assert positions.quantities(a_market()) == (0, 0)
 
 
 def test_a_fill_told_after_the_payout_is_booked_and_paid() -> None:
     positions = Positions()
-    positions.pay_out(SYMBOL, UP)
+    positions.pay_out(SYMBOL, UP, 1)
     booked(positions, 10, px=4000)
     assert positions.cash == 10 * USD_ONE - 4 * USD_ONE
     positions.void(trade("o", 10))
@@ -123,6 +123,27 @@ def test_old_keys_are_forgotten_but_not_what_they_added_up_to() -> None:
     positions.prune(100 * NS_PER_S, keep_ns=10 * NS_PER_S)
     assert positions.known(trade("o", 10)) is None
     assert positions.quantities(a_market())[0] == 10 * QTY_ONE
+
+
+def test_a_market_is_forgotten_when_it_is_paid_out_and_nobody_will_speak_of_its_fills() -> None:
+    positions = Positions()
+    booked(positions, 10, now=1)
+    positions.pay_out(SYMBOL, UP, 5)
+    positions.pay_out("0xnone", UP, 9)
+    positions.prune(11, keep_ns=10)
+    assert set(positions.holdings) == {SYMBOL, "0xnone"}, "its fill is still known"
+    positions.prune(15, keep_ns=10)
+    assert set(positions.holdings) == {SYMBOL, "0xnone"}, "a late fill would be paid at once"
+    positions.prune(16, keep_ns=10)
+    assert set(positions.holdings) == {"0xnone"}
+    positions.prune(20, keep_ns=10)
+    assert not positions.holdings
+
+
+def test_a_look_at_a_market_without_fills_leaves_no_trace() -> None:
+    positions = Positions()
+    assert positions.of(SYMBOL).invested == 0 and positions.quantities(a_market()) == (0, 0)
+    assert not positions.holdings
 
 
 @pytest.mark.parametrize(
@@ -201,17 +222,17 @@ def test_a_tombstone_keeps_the_key_and_the_first_word_stands() -> None:
 def test_a_market_is_paid_out_once() -> None:
     positions = Positions()
     booked(positions, 10)
-    assert positions.pay_out(SYMBOL, UP) == 10 * QTY_ONE
+    assert positions.pay_out(SYMBOL, UP, 1) == 10 * QTY_ONE
     holding = positions.of(SYMBOL)
     assert (holding.winner, holding.tokens, holding.paid) == (UP, {}, {})
     with pytest.raises(AssertionError):
-        positions.pay_out(SYMBOL, UP)
-    assert Positions().pay_out(SYMBOL, UP) == 0
+        positions.pay_out(SYMBOL, UP, 1)
+    assert Positions().pay_out(SYMBOL, UP, 1) == 0
 
 
 def test_history_told_after_the_payout_is_paid_and_not_charged() -> None:
     positions = Positions()
-    positions.pay_out(SYMBOL, UP)
+    positions.pay_out(SYMBOL, UP, 1)
     booked(positions, 10, history=True)
     assert positions.cash == 10 * USD_ONE
     assert positions.of(SYMBOL).tokens == {}
