@@ -118,7 +118,7 @@ class Recovery:
         self._after_flat = BotState.HALTED
         return self._clear(BotState.HALTED, reason, now_ns, epoch)
 
-    def stop(self, reason: str, now_ns: Ns, epoch: int = 0) -> list[Message]:
+    def stop(self, reason: str, now_ns: Ns, epoch: int) -> list[Message]:
         self._after_flat = BotState.STOPPED
         return self._clear(BotState.STOPPING, reason, now_ns, epoch)
 

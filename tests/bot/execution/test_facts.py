@@ -15,6 +15,7 @@ from bot.messages import (
     Fail,
     Fill,
     FoundStatus,
+    GateChange,
     Halt,
     MarketDropped,
     MarketListed,
@@ -135,8 +136,10 @@ def test_a_trade_told_again_with_another_size_or_price_is_read_anew(shares: floa
     said = bench.tell(trade(order.order_id, shares, px=px))
     assert [asked.order_id for asked in of(OrderStatusRequest, said)] == [order.order_id]
     assert (bench.net(), bench.state, bench.executor.alerts[-1].level) == (5, BotState.QUOTING, 2)
+    assert bench.executor.alerts[-1].text.startswith("trade t1 was told again with another size or price")
     bench.tell(trade(order.order_id, shares, px=px, source=Source.READ))
     assert (bench.net(), bench.state) == (5, BotState.FAILING)
+    assert bench.executor.recovery.reasons == ["trade t1 reads otherwise than it was told"]
 
 
 def test_a_void_trade_may_be_told_with_any_size() -> None:
@@ -168,7 +171,9 @@ def test_a_trade_of_an_earlier_run_that_fails_pulls_its_market() -> None:
     bench.intent(bid=5000)
     said = bench.tell(trade("0xold", 5, kind=ExecType.TRADE_CANCEL, status=TradeStatus.FAILED))
     assert [fill.cl_ord_id for fill in of(Fill, said)] == [""]
-    assert of(MassCancel, said)[0].symbol == SYMBOL
+    why = "trade t1 of an earlier run failed"
+    assert of(MassCancel, said) == [MassCancel(symbol=SYMBOL, reason=why, made_ns=bench.now)]
+    assert of(GateChange, said)[0].reason == bench.executor.alerts[-1].text == why
     assert (bench.net(), bench.state) == (0, BotState.QUOTING)
     assert of(NewOrder, bench.intent(bid=5000)) == []  # for five seconds
     bench.run(5)
@@ -192,13 +197,16 @@ def test_a_trade_that_fails_in_a_market_we_do_not_quote_is_told_to_a_person() ->
 @pytest.mark.parametrize("source", [Source.USER, Source.READ])
 def test_a_trade_that_cannot_be_booked_is_set_aside_and_read(source: Source, given: dict[str, object]) -> None:
     bench, order = a_bid()
+    bench.tell(placement(order.order_id))
+    bench.executor.user_events["quarantined"] = 5
     handled = bench.executor.user_events["handled"]
     fields: dict[str, object] = {"shares": 5, "asset_id": UP, "side": Side.BUY, **given}
     said = bench.tell(trade(order.order_id, source=source, **fields))  # type: ignore[arg-type]
     assert (bench.net(), bench.state) == (0, BotState.FAILING)
     assert bench.executor.user_events == {
-        "handled": handled, "duplicates": 0, "quarantined": int(source is Source.USER)
+        "handled": handled, "duplicates": 0, "quarantined": 5 + (source is Source.USER)
     }  # fmt: skip
+    assert bench.executor.recovery.reasons[0].endswith(f"({order.order_id})")
     assert [asked.order_id for asked in of(OrderStatusRequest, said)] == [order.order_id]
 
 
@@ -321,6 +329,13 @@ def test_a_cancel_without_usable_answer_is_sent_again_ever_later() -> None:
             pass
         waits.append((bench.now - start) / NS_PER_S)
     assert waits == [0.5, 1, 2, 4, 4]
+
+
+def test_a_cancel_that_the_venue_refuses_is_looked_into() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    said = bench.tell(CancelReject(order_id=order.order_id, text="already matched"))
+    assert [message.order_id for message in of(OrderStatusRequest, said)] == [order.order_id]
 
 
 def test_a_cancel_that_nobody_wanted_any_more_is_not_sent_again() -> None:

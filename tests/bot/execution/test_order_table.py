@@ -141,7 +141,9 @@ def test_no_cell_leads_from_an_ended_order_back_to_work() -> None:
             assert ">W*" not in codes
 
 
-@pytest.mark.parametrize("row", ["E1 x | nonsense", "E1 x | >PC nonsense", "E1 x |", "E99 x | =", "E1 x | = | ="])
+@pytest.mark.parametrize(
+    "row", ["E1 x | nonsense", "E1 x | >PC nonsense", "E1 x | O", "E1 x | adopt", "E1 x |", "E99 x | =", "E1 x | = | ="]
+)
 def test_a_table_with_a_word_that_means_nothing_is_refused(row: str) -> None:
     with pytest.raises(ValueError):
         parse(f"event | PN\n{row}")

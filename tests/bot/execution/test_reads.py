@@ -129,11 +129,37 @@ def test_a_stranger_is_adopted_cancelled_asked_for_and_halts(token: str, side: S
     said = read(bench, row(token=token, side=side, cum=5))
     order = bench.order()
     assert (order.leg, order.up_px, order.px, order.foreign) == (leg, up_px, 3000, True)
+    assert (order.cl_ord_id, order.epoch, order.answered, order.echoed) == ("", 0, True, True)
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).up.orders == (token == UP)
     assert (order.state, order.cancel_wanted, order.exposure) == (OrderState.PENDING_CANCEL, True, TWENTY)
     assert order.debt == 5 * QTY_ONE
     assert [message.order_id for message in of(CancelOrder, said)] == ["0xf"]  # type: ignore[arg-type]
     assert [message.order_id for message in of(OrderStatusRequest, said)] == ["0xf"]  # type: ignore[arg-type]
     assert len(of(Halt, said)) == 1  # type: ignore[arg-type]
+
+
+def test_a_stranger_has_the_epoch_of_its_market() -> None:
+    bench = Bench(obey=False)
+    bench.executor.desks[SYMBOL].pulls = 3
+    read(bench, row())
+    assert bench.order().epoch == 3
+
+
+def test_a_stranger_uses_the_limits_of_its_market_at_once() -> None:
+    bench = Bench(obey=False)
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == 0
+    bench.tell(event(ExecType.NEW, order_qty=QTY_ONE))
+    read(bench, row())
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == TWENTY
+    assert bench.executor.orphans == {}
+
+
+def test_a_listed_order_that_is_being_cancelled_is_deleted_again() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    said = read(bench, row(order.order_id))
+    assert [message.order_id for message in of(CancelOrder, said)] == [order.order_id]  # type: ignore[arg-type]
 
 
 def test_a_stranger_in_a_market_we_do_not_know_is_cancelled_all_the_same() -> None:
@@ -249,7 +275,8 @@ def test_a_failed_trade_of_an_earlier_run_counts_for_nothing_then_or_later(kind:
     trades(bench, trade("0xold", 5, kind=kind, status=TradeStatus.FAILED, **OURS))
     bench.tell(trade("0xold", 5, **{**OURS, "source": Source.USER}))
     assert bench.executor.positions.holdings.get(SYMBOL) is None
-    assert bench.executor.positions.fills["t1", "0xold"].void
+    record = bench.executor.positions.fills["t1", "0xold"]
+    assert (record.void, record.booked_ns, record.symbol) == (True, bench.now, SYMBOL)
 
 
 def test_a_trade_of_our_own_order_is_a_fill_also_in_the_first_read() -> None:
@@ -262,6 +289,8 @@ def test_a_trade_of_our_own_order_is_a_fill_also_in_the_first_read() -> None:
 def test_a_trade_told_before_the_first_read_is_counted_once() -> None:
     bench = Bench(start=False, obey=False)
     trades(bench, trade("0xold", 5, **OURS), trade("0xold", 5, **OURS))
+    record = bench.executor.positions.fills["t1", "0xold"]
+    assert (record.history, record.booked_ns, record.symbol) == (True, bench.now, SYMBOL)
     assert bench.executor.positions.of(SYMBOL).tokens == {UP: 5 * QTY_ONE}
 
 

@@ -355,7 +355,7 @@ def test_what_happens_to_a_flat_bot_that_stays_out_is_cleared_again(
     end: str, state: BotState, clears: BotState
 ) -> None:
     story = Story().quoting()
-    story.said += getattr(story.recovery, end)("why", story.now)
+    story.said += getattr(story.recovery, end)("why", story.now, 0)
     story.obey(3)
     assert (story.state, story.recovery.flat) == (state, True)
     said = story.recovery.fail("an order of ours appeared", story.now)
@@ -370,7 +370,7 @@ def test_a_halt_while_failing_stays_out_and_a_halt_while_stopping_only_adds_a_re
     story = cleared()
     assert kinds(story.recovery.halt("worse", story.now)) == [GateChange, MassCancel]
     assert story.state is BotState.HALTED
-    assert kinds(story.recovery.stop("the end", story.now)) == [GateChange, MassCancel]
+    assert kinds(story.recovery.stop("the end", story.now, 0)) == [GateChange, MassCancel]
     assert story.state is BotState.STOPPING
     assert story.recovery.halt("too late", story.now) == []
     assert story.state is BotState.STOPPING and "too late" in story.recovery.reasons

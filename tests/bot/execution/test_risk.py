@@ -467,8 +467,9 @@ def test_orders_in_a_row_without_usable_answer_fail_the_bot() -> None:
     bench.intent(bid=4900, offer=5200)
     bench.tell(OutcomeUnknown(order_id=bench.order(0).order_id, request=Request.NEW))
     assert (bench.state, row(bench, "unanswered_max")) == (BotState.QUOTING, (1, 2))
-    bench.tell(OutcomeUnknown(order_id=bench.order(1).order_id, request=Request.NEW))
+    bench.tell(OutcomeUnknown(order_id=bench.order(1).order_id, request=Request.NEW, text="HTTP 500"))
     assert (bench.state, row(bench, "unanswered_max")) == (BotState.FAILING, (0, 2))
+    assert bench.executor.recovery.reasons == ["2 orders in a row got no usable answer: HTTP 500"]
 
 
 @pytest.mark.parametrize("name", ["refused_max", "unanswered_max"])

@@ -134,6 +134,18 @@ def test_a_debt_is_asked_for_from_the_query_gap_on_and_fails_after_t_debt() -> N
     assert bench.state is BotState.QUOTING
     at(bench, order, 3 * S + 1)
     assert bench.state is BotState.FAILING
+    assert bench.executor.recovery.reasons == [f"no trade shows {5 * QTY_ONE} of order {order.order_id}"]
+
+
+def test_queries_about_a_debt_are_half_a_second_apart() -> None:
+    bench, order = a_bid("acked", "placed")
+    bench.tell(update(order, 5))
+    asked = []
+    while bench.now < order.sent_ns + 2 * S:
+        for request in of(OrderStatusRequest, bench.tick()):
+            asked.append((bench.now - order.sent_ns) // MS)
+            bench.tell(OrderStatusReport(order_id=order.order_id, found=FoundStatus.LIVE, asked_ns=request.asked_ns))
+    assert asked == [500, 1000, 1500, 2000]
 
 
 def test_a_debt_that_no_trade_ever_shows_halts_and_a_person_writes_it_off() -> None:
@@ -148,7 +160,9 @@ def test_a_debt_that_no_trade_ever_shows_halts_and_a_person_writes_it_off() -> N
     at(bench, order, 30 * S)
     assert of(Halt, bench.sent) == []
     at(bench, order, 30 * S + 1)
-    assert len(of(Halt, bench.sent)) == 1
+    assert [halt.reason for halt in of(Halt, bench.sent)] == [
+        f"no trade ever showed {5 * QTY_ONE} of order {order.order_id}"
+    ]
     at(bench, order, 40 * S)
     assert len(of(Halt, bench.sent)) == 1
 
