@@ -304,7 +304,7 @@ class Recovery:
         out.append(OrderMassStatusRequest(asked_ns=now_ns))
 
     def _confirm(self, now_ns: Ns, orders: Orders) -> None:
-        if orders.on_wire(now_ns) or orders.debts():
+        if orders.debts():
             return
         self.flat = True
         self.clearing_ns = 0

@@ -352,6 +352,8 @@ def test_a_read_of_an_order_without_record_is_a_contradiction_if_the_venue_knows
     bench.tell(OrderStatusReport(order_id="0xf", found=found, asked_ns=bench.now))
     known = found not in (None, FoundStatus.ABSENT)
     assert bench.state is (BotState.FAILING if known else BotState.QUOTING)
+    why = ["the venue knows order 0xf, and we have no record of it"] if known else []
+    assert bench.executor.recovery.reasons == why
 
 
 def test_a_trade_of_the_wrong_token_is_quarantined() -> None:
@@ -684,7 +686,9 @@ def test_a_halt_of_our_own_asks_root_for_the_latch_once() -> None:
     bench = Bench()
     bench.intent(bid=5000)
     said = bench.tell(trade(bench.order().order_id, 25))
-    assert [halt.by for halt in of(Halt, said)] == ["executor"]
+    why = f"order {bench.order().order_id} was filled beyond its size"
+    assert of(Halt, said) == [Halt(reason=why, by="executor", epoch=1)]
+    assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [(1, why)]
     bench.tell(of(Halt, said)[0])
     assert len(of(Halt, bench.sent)) == 1
     bench.run(3)
@@ -703,6 +707,21 @@ def test_three_reverted_fills_in_an_hour_halt() -> None:
             bench.run(15)
             assert bench.state is BotState.QUOTING
     assert bench.state is BotState.HALTED
+    assert of(Halt, bench.sent)[0].reason == "3 fills were reverted within an hour"
+
+
+@pytest.mark.parametrize(
+    ("apart_ns", "state"), [(3600 * NS_PER_S - 1, BotState.HALTED), (3600 * NS_PER_S, BotState.QUOTING)]
+)
+def test_reverts_are_counted_for_an_hour(apart_ns: int, state: BotState) -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    for n, at_ns in enumerate((0, apart_ns - 1, apart_ns)):
+        bench.now = 10 * NS_PER_S + at_ns
+        for kind, status in ((ExecType.TRADE, TradeStatus.MATCHED), (ExecType.TRADE_CANCEL, TradeStatus.FAILED)):
+            bench.tell(trade(oid, 1, exec_id=f"t{n}", kind=kind, status=status))
+    assert bench.state is state
 
 
 def test_a_position_report_is_quiet_while_there_is_nothing_to_quote_otherwise_for() -> None:

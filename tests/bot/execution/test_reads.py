@@ -189,8 +189,9 @@ def test_a_failed_read_of_an_order_is_repeated_later() -> None:
     assert (order.tail_ns > 0, order.venue_cum, bench.executor.venue_down_ns) == (True, 0, bench.now)
     said = bench.run(1.05)
     assert [message.order_id for message in of(OrderStatusRequest, said)] == [order.order_id]
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == TWENTY
     status(bench, order, FoundStatus.CANCELED)
-    assert order.exposure == 0
+    assert (order.exposure, bench.executor.use(bench.executor.desks[SYMBOL]).long) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +221,54 @@ def test_a_read_that_finds_nothing_counts_only_when_it_was_asked_late_enough(ago
     read(bench)
     status(bench, order, FoundStatus.ABSENT, asked_ns=bench.now - ago_ms * NS_PER_MS)
     assert order.empty_query is empty
+
+
+def test_a_rejected_order_that_a_read_calls_live_is_a_contradiction() -> None:
+    bench, _ = a_bid()
+    bench.intent(offer=5200)
+    second = bench.order(1)
+    bench.tell(ExecutionReport(order_id=second.order_id, exec_type=ExecType.REJECTED, source=Source.POST))
+    bench.now += NS_PER_S
+    said = status(bench, second, FoundStatus.LIVE)
+    assert (second.state, bench.state) == (OrderState.PENDING_CANCEL, BotState.FAILING)
+    assert second.order_id in {message.order_id for message in of(CancelOrder, said)}  # type: ignore[arg-type]
+
+
+def test_a_live_order_that_is_being_cancelled_is_deleted_again_by_a_read_asked_after_the_delete() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    assert of(CancelOrder, status(bench, order, FoundStatus.LIVE))  # type: ignore[arg-type]
+
+
+def test_a_working_order_that_a_read_does_not_find_is_unknown() -> None:
+    bench, order = a_bid()
+    said = status(bench, order, FoundStatus.ABSENT)
+    assert order.state is OrderState.UNKNOWN
+    assert of(OrderStatusRequest, said)  # type: ignore[arg-type]
+
+
+def test_reads_that_find_nothing_count_only_half_a_second_apart() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    for apart_ms, state in (
+        (0, OrderState.PENDING_CANCEL),
+        (100, OrderState.PENDING_CANCEL),
+        (400, OrderState.CANCELED),
+    ):
+        bench.now += apart_ms * NS_PER_MS
+        status(bench, order, FoundStatus.ABSENT)
+        assert order.state is state
+
+
+def test_a_read_that_says_matched_raises_the_debt_and_is_empty_without_news() -> None:
+    bench, order = a_bid()
+    read(bench)
+    status(bench, order, FoundStatus.MATCHED, cum=20, trades=(trade(order.order_id, 5, source=Source.READ),))
+    assert (order.venue_cum, order.debt, order.empty_query) == (TWENTY, 15 * QTY_ONE, False)
+    status(bench, order, FoundStatus.MATCHED, cum=20, trades=(trade(order.order_id, 5, source=Source.READ),))
+    assert order.empty_query
 
 
 def test_a_query_that_brings_news_is_not_empty() -> None:
@@ -355,8 +404,8 @@ def test_an_orphan_counts_with_the_most_that_any_of_its_events_says() -> None:
         event(ExecType.UPDATE, cum_qty=4 * QTY_ONE),
     ):
         bench.tell(report)
-        sizes.append(bench.executor.use(bench.executor.desks[SYMBOL]).long // QTY_ONE)
-    assert sizes == [0, 3, 20, 20]
+        sizes.append(bench.executor.use(bench.executor.desks[SYMBOL]).long)
+    assert sizes == [0, 3 * QTY_ONE, TWENTY, TWENTY]
     orphan = bench.executor.orphans["0xf"]
     assert (orphan.px, orphan.side, len(orphan.reports)) == (3000, Side.BUY, 4)
 
@@ -484,13 +533,18 @@ def test_gaps_within_a_second_are_one() -> None:
         gap(bench)
         bench.now += 30 * NS_PER_MS
     assert bench.state is BotState.FAILING and len(bench.executor._gaps) == 1
+    bench.now += 130 * NS_PER_MS
+    gap(bench)
+    assert len(bench.executor._gaps) == 2
 
 
 @pytest.mark.parametrize(("apart_s", "state"), [(29, BotState.HALTED), (30, BotState.FAILING)])
 def test_the_eleventh_gap_within_five_minutes_halts(apart_s: int, state: BotState) -> None:
     bench = Bench()
-    for _ in range(11):
+    for n in range(11):
         bench.executor.recovery.state = BotState.QUOTING
         gap(bench)
+        assert bench.state is (state if n == 10 else BotState.FAILING)
         bench.now += apart_s * NS_PER_S
-    assert bench.state is state
+    why = ["more than 10 gaps of the user stream in five minutes"] if state is BotState.HALTED else []
+    assert [halt.reason for halt in of(Halt, bench.sent)] == why

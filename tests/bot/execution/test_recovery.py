@@ -155,7 +155,9 @@ def test_flat_needs_a_second_cancel_all_and_two_empty_reads_half_a_second_apart(
     story = Story().quoting()
     story.said += story.recovery.fail("why", story.now)
     story.canceled()
-    assert kinds(story.step()) == [MassCancel]  # the first one may have passed a POST
+    assert story.step() == [
+        MassCancel(reason="not confirmed yet", made_ns=story.now)
+    ]  # the first may have passed a POST
     story.canceled()
     assert story.step() == []
     assert kinds(story.step(400)) == [OrderMassStatusRequest]
@@ -358,8 +360,14 @@ def test_what_happens_to_a_flat_bot_that_stays_out_is_cleared_again(
     story.said += getattr(story.recovery, end)("why", story.now, 0)
     story.obey(3)
     assert (story.state, story.recovery.flat) == (state, True)
-    said = story.recovery.fail("an order of ours appeared", story.now)
-    assert kinds(said) == [GateChange, MassCancel]
+    epoch = story.recovery.epoch
+    how = story.recovery.fail if end == "halt" else story.recovery.halt
+    said = how("an order of ours appeared", story.now, epoch + 5)
+    assert said == [
+        GateChange(epoch=epoch + 6, shut=True, reason="an order of ours appeared"),
+        MassCancel(reason="an order of ours appeared", made_ns=story.now),
+    ]
+    assert story.recovery.clearing_ns == story.now
     assert (story.state, story.recovery.flat) == (clears, False)
     story.said += said
     story.obey(3)
@@ -373,6 +381,8 @@ def test_a_halt_while_failing_stays_out_and_a_halt_while_stopping_only_adds_a_re
     assert kinds(story.recovery.stop("the end", story.now, 0)) == [GateChange, MassCancel]
     assert story.state is BotState.STOPPING
     assert story.recovery.halt("too late", story.now) == []
+    assert kinds(story.recovery.halt("too late", story.now, 99)) == [GateChange]
+    assert story.recovery.epoch == 100
     assert story.state is BotState.STOPPING and "too late" in story.recovery.reasons
     story.said.append(MassCancel())
     assert story.obey(3) == ["stopping", "stopped"]

@@ -77,7 +77,7 @@ def test_a_query_without_answer_is_given_up_and_asked_again() -> None:
     bench.tell(OutcomeUnknown(order_id=order.order_id, request=Request.NEW))
     assert order.query_ns == order.sent_ns
     at(bench, order, 3500 * MS)
-    assert order.query_ns == order.sent_ns
+    assert (order.query_ns, order.query_due_ns) == (order.sent_ns, 0)
     at(bench, order, 3500 * MS + 1)
     assert (order.query_ns, order.queries) == (0, 1)
     assert order.query_due_ns == bench.now + S
@@ -202,7 +202,7 @@ def test_an_order_is_stuck_only_after_t_resolve_in_its_state() -> None:
     at(bench, order, 30 * S)
     assert of(Halt, bench.sent) == []
     at(bench, order, 30 * S + 1)
-    assert [halt.by for halt in of(Halt, bench.sent)] == ["executor"]
+    assert [halt.reason for halt in of(Halt, bench.sent)] == [f"order {order.order_id} stays pending_cancel"]
 
 
 def test_a_working_order_may_work_for_ever() -> None:
@@ -215,6 +215,8 @@ def test_an_ack_must_be_echoed_within_three_seconds_and_only_while_quoting() -> 
     bench, order = a_bid("acked")
     at(bench, order, 3 * S)
     assert bench.state is BotState.QUOTING
+    at(bench, order, 3 * S + 1)
+    assert bench.executor.recovery.reasons == [f"the user stream never spoke of order {order.order_id}"]
     bench, order = a_bid("acked")
     bench.tell(Fail(reason="test"))
     at(bench, order, 3 * S + 1)
@@ -234,7 +236,7 @@ def test_an_outcome_is_unknown_for_five_seconds_at_most_while_quoting() -> None:
         at(bench, order, since + 5 * S)
         assert (order.state, bench.state) == (OrderState.UNKNOWN, BotState.QUOTING)
         at(bench, order, since + 5 * S + 1)
-        assert bench.state is BotState.FAILING
+        assert bench.executor.recovery.reasons == [f"the outcome of order {order.order_id} is unknown"]
 
 
 @pytest.mark.parametrize("said", ["acked", "echoed"])
@@ -276,7 +278,7 @@ def test_trades_that_are_not_mined_for_a_minute_are_read_again(status: TradeStat
     if status is TradeStatus.MINED:
         assert asked == []
     else:
-        assert [request.after_utc_s for request in asked] == [booked_s - 60]
+        assert asked == [TradesRequest(after_utc_s=booked_s - 60, asked_ns=bench.now)]
         assert bench.now - bench.executor.positions.fills["t1", bench.order().order_id].booked_ns == 60_050 * MS
         assert bench.executor.ghosts(UP) == 20 * QTY_ONE
         assert bench.executor.use(bench.executor.desks[SYMBOL]).net == 20 * QTY_ONE
