@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -104,6 +105,7 @@ def run(options: StartOptions) -> int:
         world(options.world)  # refused here, in one line, rather than by the child
     if options.faults:
         load_faults(options.faults)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the key; the guardian inherits this
     signals = Signals()
     signals.install()  # not before the prompt, which Ctrl-C ends by itself
     try:
