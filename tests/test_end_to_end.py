@@ -176,6 +176,13 @@ def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_
     assert not Path(f"/proc/{first.status()['guardian']['pid']}").exists()
     code, out, err = second.answer("replay", str(second.run_dir))
     assert (code, err) == (0, "") and "of 2 run(s)" in out and "every emitted byte matches" in out
+    last = sorted((second.run_dir / "journal").glob("*.journal"))[-1]
+    whole = last.read_bytes()
+    last.write_bytes(whole + b"spoilt" + whole[8:])
+    third = makers(venue)
+    _, err_bytes = third.process.communicate(timeout=20)
+    assert third.process.returncode == 2
+    assert f"damaged at offset {len(whole)}, ".encode() in err_bytes and b"nothing was started" in err_bytes
 
 
 def test_two_bots_with_one_key_both_end_flat_and_latched(venue: VenueThread, tmp_path: Path) -> None:
