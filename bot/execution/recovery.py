@@ -160,6 +160,9 @@ class Recovery:
         if self._read.sent_ns and report.asked_ns >= self._read.sent_ns:
             self._read.answered(now_ns, known=report.orders is not None)
         if report.orders is None:
+            if self.state in CLEARING and not self.flat and self._cancel.done:
+                # As long as nobody can say what is left, what was cancelled is cancelled again.
+                self._cancel.again(now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, self._read.tries))
             return []
         trusted_ns = orders.changed_ns + self._timers.snap_ns
         if self.state in CLEARING and not self.flat:

@@ -197,6 +197,34 @@ def test_an_unknown_read_is_no_empty_one() -> None:
     assert not story.recovery.flat
 
 
+def test_while_reads_say_nothing_the_cancel_all_is_repeated_ever_later() -> None:
+    story = cleared()
+    story.recovery._read.tries = 0
+    repeats = []
+    for _ in range(20 * 40):
+        for message in story.step():
+            if isinstance(message, MassCancel):
+                repeats.append(story.now)
+                story.canceled()
+            else:
+                story.read(known=False)
+    waits = [(later - sooner) / S for sooner, later in pairwise(repeats)]
+    assert len(repeats) >= 8 and max(waits) >= 4 and min(waits) >= 0.5
+    story.answered = len(story.said)
+    assert story.obey(6)[:2] == ["failing", "cooldown"]
+
+
+def test_an_unknown_read_of_a_bot_that_is_flat_or_quoting_cancels_nothing() -> None:
+    story = Story().quoting()
+    story.read(known=False)
+    assert MassCancel not in kinds(story.step(S / MS))
+    story.said += story.recovery.halt("why", story.now)
+    story.obey(3)
+    assert story.recovery.flat
+    story.read(known=False)
+    assert MassCancel not in kinds(story.step(S / MS))
+
+
 def test_a_read_asked_too_soon_after_a_change_is_no_proof() -> None:
     story = cleared()
     story.orders.changed_ns = story.now
