@@ -450,7 +450,6 @@ class Orders:
     def _back(self, order: Order) -> None:
         order.listed += 1
         if order.listed >= 2:
-            order.listed = 0
             self._do.append(Do.ALARM)
             self._enter(order, PC)
             self._do.append(Do.DELETE)

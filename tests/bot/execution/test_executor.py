@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from desk_fake import DOWN, SYMBOL, UP, Bench, a_market, acked, of, placement, requests, trade
+from desk_fake import DOWN, SYMBOL, UP, UTC0, Bench, a_market, acked, of, placement, requests, trade
 
 from bot.messages import (
     Balance,
@@ -61,8 +61,11 @@ def test_a_first_start_reads_everything_and_then_quotes_at_once() -> None:
 
 def test_an_intent_becomes_two_orders_that_are_acknowledged() -> None:
     bench = Bench()
-    said = bench.intent(bid=4900, offer=5200)
+    said = bench.intent(bid=4900, offer=5200, cause_ns=77)
     bid, offer = of(NewOrder, said)
+    assert (bid.cause_ns, bid.made_ns, bid.valid_until_ns) == (77, bench.now, bench.now + 250 * NS_PER_MS)
+    assert (bid.cl_ord_id, bid.salt, bid.timestamp_ms) == ("1000-1", 0x1001, (UTC0 + bench.now) // NS_PER_MS)
+    assert (bid.version, bid.neg_risk, bid.tick, bid.epoch, bid.symbol) == (2, False, 100, 0, SYMBOL)
     assert (bid.side, bid.asset_id, bid.px, bid.order_qty) == (Side.BUY, UP, 4900, 20 * QTY_ONE)
     assert (bid.maker_amount, bid.taker_amount) == (9_800_000, 20_000_000)
     assert (offer.side, offer.asset_id, offer.px) == (Side.BUY, DOWN, 4800)
@@ -136,7 +139,8 @@ def test_a_market_resolved_otherwise_the_second_time_halts() -> None:
     bench = Bench()
     bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
     said = bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=DOWN))
-    assert of(Halt, said) and bench.state is BotState.HALTED
+    assert of(Halt, said)[0].reason == "btc-updown-1h-1 was resolved twice, and not alike"
+    assert bench.state is BotState.HALTED
 
 
 def test_a_halt_stays_flat_until_resumed() -> None:
