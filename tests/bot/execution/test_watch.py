@@ -56,7 +56,10 @@ def test_a_post_without_answer_is_unknown_from_t_ack_on() -> None:
     at(bench, order, 2 * S - 1)
     assert (order.state, of(OrderStatusRequest, bench.sent)) == (OrderState.PENDING_NEW, [])
     at(bench, order, 2 * S)
-    assert (order.state, len(of(OrderStatusRequest, bench.sent))) == (OrderState.UNKNOWN, 1)
+    assert order.state is OrderState.UNKNOWN
+    assert of(OrderStatusRequest, bench.sent) == [
+        OrderStatusRequest(cl_ord_id=order.cl_ord_id, order_id=order.order_id, symbol=SYMBOL, asked_ns=bench.now)
+    ]
 
 
 def test_an_unknown_order_is_asked_for_again_t_ack_after_the_last_answer_at_most() -> None:
