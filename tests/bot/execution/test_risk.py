@@ -708,6 +708,17 @@ def test_room_that_is_a_lot_short_is_room() -> None:
         assert len(of(CancelOrder, said)) == cancels  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("side", "token"), [("bid", UP), ("offer", DOWN)])
+def test_what_is_held_of_a_token_bounds_what_is_bought_of_it(side: str, token: str) -> None:
+    bench = Bench(limits=Limits(token_shares_max=25 * QTY_ONE))
+    bench.executor.positions.book(trade("o", 10, px=5000), SYMBOL, token, Side.BUY, 1)
+    bench.executor.mark(SYMBOL)
+    assert sizes(bench.intent(**{side: 5000})) == [15]  # type: ignore[arg-type]
+    bench.intent()
+    other = "offer" if side == "bid" else "bid"
+    assert sizes(bench.intent(**{other: 5100})) == [20]  # type: ignore[arg-type]
+
+
 def test_cash_that_other_orders_need_is_not_there_twice() -> None:
     bench = Bench()
     bench.executor.positions.cash = 12 * USD_ONE
