@@ -23,6 +23,8 @@ from bot.messages import (
     OrderState,
     OrderStatusReport,
     OrderStatusRequest,
+    Shares,
+    SharesRequest,
     Side,
     Source,
     StreamGap,
@@ -384,6 +386,111 @@ def test_a_balance_is_not_believed_while_fills_are_on_their_way() -> None:
     order.venue_cum = order.cum_qty
     balance(bench, 4, ago_ns=5 * NS_PER_S)
     assert bench.executor.positions.cash == 4
+
+
+# -- shares kept back as a fee ---------------------------------------------------------------------------------------
+
+MOST = 500_000 + 200_000 + 10_000  # micro-shares: 7 % of half of 20, and a lot, when 20 were bought at 0.50
+
+
+def taken(*, status: TradeStatus = TradeStatus.MINED) -> Bench:
+    """20 of Up bought as taker at 0.50, so long ago that what the venue has may be asked for."""
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    bench.tell(trade(bench.order().order_id, 20, status=status, maker=False))
+    bench.intent()
+    bench.now += 5 * NS_PER_S
+    return bench
+
+
+def shares(bench: Bench, qty: int | None, **given: object) -> None:
+    fields = {"symbol": SYMBOL, "asset_id": UP, "asked_ns": bench.now, "recv_ns": bench.now, **given}
+    bench.tell(Shares(qty=qty, **fields))  # type: ignore[arg-type]
+
+
+def test_what_a_purchase_as_taker_brought_is_asked_for_when_it_is_on_the_chain() -> None:
+    bench = taken()
+    bench.now -= 1
+    assert of(SharesRequest, bench.tick(0)) == []
+    bench.now += 1
+    assert of(SharesRequest, bench.tick(0)) == [SharesRequest(symbol=SYMBOL, asset_id=UP, asked_ns=bench.now)]
+    assert of(SharesRequest, bench.tick(4999)) == []
+    assert len(of(SharesRequest, bench.tick(1))) == 1
+    assert of(SharesRequest, taken(status=TradeStatus.MATCHED).tick()) == []
+
+
+def test_a_sale_as_taker_brings_no_shares() -> None:
+    bench = Bench(obey=False)
+    bench.executor.positions.book(trade("o", 20, status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
+    bench.executor.mark(SYMBOL)
+    bench.intent(offer=5200, offer_route="sell_yes")
+    bench.tell(trade(bench.order().order_id, 20, px=5200, status=TradeStatus.MINED, maker=False))
+    assert bench.executor.taken == {}
+
+
+@pytest.mark.parametrize(
+    ("kept", "net", "state"),
+    [
+        (-1, 20, BotState.QUOTING),
+        (0, 20, BotState.QUOTING),
+        (1, 19.999999, BotState.QUOTING),
+        (MOST, 19.29, BotState.QUOTING),
+        (MOST + 1, 20, BotState.FAILING),
+    ],
+)
+def test_no_more_is_kept_back_than_a_fee_can_be(kept: int, net: float, state: BotState) -> None:
+    bench = taken()
+    shares(bench, TWENTY - kept)
+    assert (bench.net(), bench.state, bench.executor.taken) == (net, state, {})
+    record = bench.executor.positions.fills["t1", bench.order().order_id]
+    assert (record.fee_qty, record.signed_qty) == (round((20 - net) * QTY_ONE), round(net * QTY_ONE))
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).net == round(net * QTY_ONE)
+    if kept == MOST:
+        assert bench.executor.alerts[-1].text == f"0.71 of token {UP} were kept back as fee"
+    if state is BotState.FAILING:
+        assert bench.executor.recovery.reasons == [f"the venue has 19.29 of token {UP}, 0.710001 less than we"]
+
+
+def test_only_what_was_bought_as_taker_bears_a_fee() -> None:
+    bench = taken()
+    positions = bench.executor.positions
+    positions.book(trade("o", 50, exec_id="maker", status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
+    positions.book(trade("o", 50, exec_id="other", status=TradeStatus.MINED, maker=False), SYMBOL, DOWN, Side.BUY, 1)
+    shares(bench, 70 * QTY_ONE - MOST - 1)
+    assert bench.state is BotState.FAILING
+
+
+@pytest.mark.parametrize(
+    "given", [{"qty": None}, {"asked_ns": 1}, {"order": True}], ids=["unknown", "too soon", "a fill may be on its way"]
+)
+def test_a_read_of_shares_that_proves_nothing_is_asked_again(given: dict[str, object]) -> None:
+    bench = taken()
+    if given.pop("order", False):
+        bench.intent(bid=4900)
+    shares(bench, **{"qty": TWENTY - 1, **given})  # type: ignore[arg-type]
+    assert (bench.net(), set(bench.executor.taken)) == (20, {UP})
+
+
+@pytest.mark.parametrize(("ago_ms", "net"), [(500, 19.5), (501, 20)])
+def test_a_read_of_shares_counts_from_half_a_second_after_the_last_fill(ago_ms: int, net: float) -> None:
+    bench = taken()
+    bench.executor.positions.last_booked_ns = bench.now - 1000 * NS_PER_MS
+    shares(bench, TWENTY - QTY_ONE // 2, asked_ns=bench.now - ago_ms * NS_PER_MS)
+    assert bench.net() == net
+
+
+@pytest.mark.parametrize("why", ["resolved", "unknown market", "not asked for"])
+def test_a_read_of_shares_that_nobody_waits_for_changes_nothing(why: str) -> None:
+    bench = taken()
+    if why == "resolved":
+        bench.executor.positions.pay_out(SYMBOL, DOWN, bench.now)
+    elif why == "unknown market":
+        del bench.executor.desks[SYMBOL]
+    else:
+        bench.executor.taken.clear()
+    before = dict(bench.executor.positions.of(SYMBOL).tokens)
+    shares(bench, TWENTY - 1)
+    assert (bench.executor.taken, bench.executor.positions.of(SYMBOL).tokens) == ({}, before)
 
 
 # -- orphans ---------------------------------------------------------------------------------------------------------
