@@ -42,8 +42,22 @@ class Orphan(msgspec.Struct, kw_only=True):
     asset_id: str
     side: Side
     px: Px
-    exposure: Qty
-    reports: list[ExecutionReport]
+    reports: list[ExecutionReport] = []
+    told: Qty = 0  # the largest size anybody said it has, or had matched
+    traded: dict[str, Qty] = {}  # by trade
+
+    @property
+    def exposure(self) -> Qty:
+        return max(self.told, sum(self.traded.values()))
+
+
+class Taken(msgspec.Struct, kw_only=True):
+    """A token that was bought as taker: when the venue is to be asked what came of it, and what it said."""
+
+    symbol: str
+    due_ns: Ns
+    theirs: Qty = -1  # -1: not told yet
+    ours: Qty = 0  # at that time
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +83,7 @@ class Books:
         self.desks: dict[str, Desk] = {}
         self.orphans: dict[str, Orphan] = {}
         self.queries: dict[str, Order] = {}  # orders with a query planned
-        self.taken: dict[str, tuple[str, Ns]] = {}  # tokens bought as taker: market, and when to read what we got
+        self.taken: dict[str, Taken] = {}  # by token
         self.touched: set[str] = set()  # markets to look at before this message is done
         self.alerts: deque[Alert] = deque(maxlen=20)
         self.alert_seq = 0
@@ -188,6 +202,7 @@ class Books:
         self.out.append(GateChange(symbol=symbol, epoch=self.epoch_of(symbol), reason=reason))
         for order in resting:
             self.tell(Event.CANCEL_WANTED, order)
+        self.mark(symbol)
 
     # -- one event to one order ----------------------------------------------------------------------------------------
 
@@ -274,12 +289,6 @@ class Books:
         self.orders.live[order.order_id] = order
         self.queries[order.order_id] = order
 
-    def moves(self, symbol: str, asset_id: str) -> bool:
-        """May the venue know of shares of this token what we do not: a fill on its way, or one not on the chain?"""
-        return bool(self.positions.unsettled_qty(asset_id)) or any(
-            order.asset_id == asset_id and order.exposure for order in self.orders.of_market(symbol)
-        )
-
     def want_balance(self) -> None:
         self._balance_ns = self.now
         self.out.append(BalanceRequest(asked_ns=self.now))
@@ -301,7 +310,8 @@ class Books:
         if not report.maker:
             self.alert(2, f"trade {report.exec_id} took liquidity although orders are post-only")
             if order.side is Side.BUY:
-                self.taken[order.asset_id] = (order.symbol, self.now + self.timers.settle_ns)
+                due_ns = self.now + self.timers.settle_ns
+                self.taken[order.asset_id] = Taken(symbol=order.symbol, due_ns=due_ns)
         slot = self.slot_of(order)
         if slot is not None:
             slot.filled(order.up_px)
@@ -347,18 +357,16 @@ class Books:
     def _orphan(self, report: ExecutionReport) -> None:
         """Keep the event of an order we do not know; it counts in exposure at once."""
         self.mark(report.symbol)
-        qty = report.order_qty or report.last_qty or report.cum_qty or 0
         orphan = self.orphans.get(report.order_id)
         if orphan is None:
-            self.orphans[report.order_id] = Orphan(
+            orphan = self.orphans[report.order_id] = Orphan(
                 first_ns=self.now,
                 symbol=report.symbol,
                 asset_id=report.asset_id,
                 side=report.side or Side.BUY,
                 px=report.px or report.last_px or PX_ONE,
-                exposure=qty,
-                reports=[report],
             )
-        else:
-            orphan.exposure = max(orphan.exposure, qty)
-            orphan.reports.append(report)
+        orphan.told = max(orphan.told, report.order_qty or report.cum_qty or 0)
+        if report.exec_id:
+            orphan.traded.setdefault(report.exec_id, report.last_qty)
+        orphan.reports.append(report)

@@ -185,16 +185,17 @@ class Reads(Facts):
     def shares(self, message: Shares) -> None:
         """What a purchase as taker brought: the venue may have kept its fee back in shares, at most what fees can be."""
         symbol, asset_id = message.symbol, message.asset_id
-        desk = self.desks.get(symbol)
-        holding = self.positions.of(symbol)
-        if asset_id not in self.taken or desk is None or holding.winner:
+        taken, desk, holding = self.taken.get(asset_id), self.desks.get(symbol), self.positions.of(symbol)
+        if taken is None or desk is None or holding.winner:
             self.taken.pop(asset_id, None)
             return
-        fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.snap_ns
-        if message.qty is None or not fresh or self.moves(symbol, asset_id):
-            return  # it is asked again
+        ours = holding.tokens.get(asset_id, 0)
+        if message.qty is None or (taken.theirs, taken.ours) != (message.qty, ours):
+            if message.qty is not None:
+                taken.theirs, taken.ours = message.qty, ours
+            return  # it is asked again: a fill that is on its way would be known by then
         del self.taken[asset_id]
-        short = holding.tokens.get(asset_id, 0) - message.qty
+        short = ours - message.qty
         if short <= 0:
             return
         bought = [r for r in self.positions.fills.values() if r.asset_id == asset_id and not (r.maker or r.void)]
@@ -246,7 +247,7 @@ class Reads(Facts):
                 asset_id=orphan.asset_id,
                 side=orphan.side,
                 px=orphan.px,
-                order_qty=max(orphan.exposure, sum(r.last_qty for r in left if r.exec_type is ExecType.TRADE)),
+                order_qty=orphan.exposure,
                 cum_qty=0,
             )
             self.adopt(row, f"order {order_id} is live and was never ours" if live else "")

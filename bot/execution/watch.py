@@ -47,7 +47,7 @@ def over(books: Books, order: Order) -> None:
 
 def _debt(books: Books, order: Order, age_ns: Ns) -> None:
     timers = books.timers
-    if age_ns >= timers.query_gap_ns and not order.query_ns:
+    if age_ns >= timers.query_gap_ns and not order.query_ns and books.now - order.queried_ns >= timers.query_gap_ns:
         books.ask(order)
     if age_ns > timers.debt_ns and books.recovery.state is BotState.QUOTING:
         books.fail(f"no trade shows {order.debt} of order {order.order_id}")
@@ -57,11 +57,11 @@ def _debt(books: Books, order: Order, age_ns: Ns) -> None:
 
 
 def fees(books: Books) -> None:
-    """A taker's fee may be kept back in shares: what we have then is what the venue says, once nothing else moves it."""
-    for asset_id, (symbol, due_ns) in list(books.taken.items()):
-        if books.now >= due_ns and not books.moves(symbol, asset_id):
-            books.taken[asset_id] = (symbol, books.now + books.timers.settle_ns)
-            books.out.append(SharesRequest(symbol=symbol, asset_id=asset_id, asked_ns=books.now))
+    """A taker's fee may be kept back in shares: what we have then is what the venue says, twice and with no fill between."""
+    for asset_id, taken in books.taken.items():
+        if books.now >= taken.due_ns and not books.positions.unsettled_qty(asset_id):
+            taken.due_ns = books.now + books.timers.settle_ns
+            books.out.append(SharesRequest(symbol=taken.symbol, asset_id=asset_id, asked_ns=books.now))
 
 
 def ghosts(books: Books) -> None:

@@ -3,7 +3,7 @@
 A look returns why it does not hold, or an empty text. Moments: `handled` after each step of the executor, and after it
 `fill`, `placed` and `state` where it booked one, placed an order, changed the bot's state; `sending` as each of its
 messages leaves, `order` as an order does; `post`, `delete` and `beat` as such a request's bytes leave for the venue;
-`landed` as an order reaches the book; `second` once a second; `quiet` at quiescence.
+`landed` as an order reaches the book; `second` once a second; `latch` when the bot was halted; `quiet` at quiescence.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bot.messages import BotState, NewOrder, OrderState, Side, StatusReport
 from bot.sim.chaos.process import Process
 from bot.sim.chaos.scene import CLEARING, FOREIGN, TERMINAL, Scene, Violation
 from bot.sim.chaos.venue import OWNER, leg_is_bid
+from bot.sim.chaos.weather import VENUE
 from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty, Usd
 
 FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
@@ -34,7 +35,8 @@ def judge(scene: Scene, moment: str) -> Violation | None:
     """The first row of that moment which does not hold."""
     process = scene.process
     if process is None:
-        return None
+        text = _empties_when_dead(scene) if moment == "second" else ""
+        return Violation("I9", f"Cancel-all arrives: {text}") if text else None
     for row in BY_MOMENT[moment]:
         text = row.look(scene, process)
         if text:
@@ -160,6 +162,8 @@ def _limits_hold(scene: Scene, process: Process) -> str:
     """By the venue's truth: what rests, what is on its way, what is held; before an order leaves."""
     order = scene.message
     assert isinstance(order, NewOrder)
+    if scene.venue.exchange.markets[order.symbol].outcome:
+        return ""  # it will be refused: what it was worth is paid
     limits, slack = process.limits, scene.slack[order.symbol]
     worst = _worst_case(scene, order.symbol)
     if worst.long > limits.q_max + slack or -worst.short > limits.q_max + slack:
@@ -186,7 +190,7 @@ def _worst_case(scene: Scene, symbol: str) -> Worst:
     market = scene.venue.exchange.markets[symbol]
     tokens = scene.venue.exchange.account(OWNER).tokens
     up, down = tokens.get(market.up_token, 0), tokens.get(market.down_token, 0)
-    invested = scene.invested[symbol]
+    invested = scene.invested(symbol)
     worst = Worst(up - down, up - down, invested - up, invested - down)
     open_orders = [
         (order.token, order.side, order.px, order.leaves)
@@ -318,6 +322,16 @@ def _venue_empties(scene: Scene, process: Process) -> str:
     return ""
 
 
+def _empties_when_dead(scene: Scene) -> str:
+    """By the guardian, or else by the venue's own switch."""
+    limit, now = scene.dead_within_ns(), scene.hub.now_ns
+    for order_id, landed_ns in scene.landed.items():
+        age = now - max(scene.down_ns, landed_ns)
+        if age > limit:
+            return f"{order_id} rests {age / NS_PER_S:.1f} s after the process died"
+    return ""
+
+
 def _nothing_stuck(scene: Scene, process: Process) -> str:
     executor, now = process.executor, scene.hub.now_ns
     limit = process.timers.resolve_ns + 2 * NS_PER_S
@@ -439,6 +453,45 @@ def _old_intents_go(scene: Scene, process: Process) -> str:
     return ""
 
 
+# Words of a halt's reason, and the faults that may bring it about.
+STREAMS = frozenset(fault_id for fault_id in VENUE if fault_id[0] in "WU") | {"T06", "B01", "B02", "B04", "T01"}
+REFUSALS = frozenset({"P05", "P13", "P16", "P17", "P18", "A01", "V01", "A03"})
+UNSURE = frozenset(fault_id for fault_id in VENUE if fault_id[0] in "PCHUWS") | {"T01", "T05", "T06", "T10"}
+HALTS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("connected again", STREAMS),
+    ("right after subscribing", STREAMS),
+    ("gaps of the user stream", STREAMS),
+    ("never ours", frozenset({"U10", "T09"})),
+    ("another host beats", frozenset({"H01"})),
+    ("our clock is", frozenset({"A01", "A03"})),
+    ("refuses our generation", frozenset({"P10"})),
+    ("forbids trading", frozenset({"P15"})),
+    ("were reverted", frozenset({"S02"})),
+    ("never filled", REFUSALS),
+    (" stays ", UNSURE),
+    ("no trade ever showed", UNSURE),
+    ("beyond its size", frozenset({"U13", "U11"})),
+    ("failed too often", frozenset({"T01", "T05", "T06"})),
+)
+CAUSE_NS: Ns = 3_600 * NS_PER_S
+
+
+def _halts_where_said(scene: Scene, process: Process) -> str:
+    """Exactly where the catalogue says HALT: some fault that may bring it about has happened."""
+    for words, causes in HALTS:
+        if words in scene.halt:
+            when_ns = max((scene.befallen.get(fault_id, -CAUSE_NS) for fault_id in causes), default=-CAUSE_NS)
+            return "" if scene.hub.now_ns - when_ns < CAUSE_NS else f"halted without a cause: {scene.halt}"
+    return f"halted for what no row of the catalogue halts for: {scene.halt}"
+
+
+def _fails_with_cause(scene: Scene, process: Process) -> str:
+    """Failure mode needs a fault, or the simulation that forces it."""
+    if scene.state is BotState.FAILING and not scene.befallen and not scene.forced:
+        return f"failing although nothing has gone wrong: {process.executor.recovery.reasons}"
+    return ""
+
+
 def _lease(scene: Scene, process: Process) -> str:
     now = scene.hub.now_ns
     oldest = min(scene.handled_ns, process.gate.root_lease_ns)
@@ -497,19 +550,10 @@ INVARIANTS = (
     Invariant("I18", "No secrets", "quiet", _no_secrets),
     Invariant("I19", "Cash", "handled", _cash_balances),
     Invariant("I19", "Cash", "quiet", _cash_is_the_ledgers),
+    Invariant("I20", "Comes back", "state", _fails_with_cause),
+    Invariant("I20", "Comes back", "latch", _halts_where_said),
 )
-MOMENTS = (
-    "handled",
-    "fill",
-    "placed",
-    "state",
-    "sending",
-    "order",
-    "post",
-    "delete",
-    "beat",
-    "landed",
-    "second",
-    "quiet",
-)
-BY_MOMENT = {moment: [row for row in INVARIANTS if row.moment == moment] for moment in MOMENTS}
+BY_MOMENT = {
+    moment: [row for row in INVARIANTS if row.moment == moment]
+    for moment in dict.fromkeys(row.moment for row in INVARIANTS)
+}

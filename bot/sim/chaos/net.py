@@ -159,6 +159,11 @@ class Connection:
     def close(self) -> None:
         self._open = False
 
+    def forget(self) -> None:
+        """Its process is gone."""
+        self._open = False
+        self._net.connections.remove(self)
+
 
 class Link:
     """A stream's connection as the venue sees it. What is sent arrives in order, each frame after its latency."""

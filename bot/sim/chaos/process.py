@@ -20,6 +20,7 @@ from actors.base import Actor
 from actors.executor import ExecutorActor
 from actors.feed import FeedActor
 from actors.gateway import CancelsDesk, Desk, GatewayActor, OrdersDesk, ReadsDesk
+from actors.guardian import GuardianActor
 from actors.heartbeat import HeartbeatActor
 from actors.journal import JournalActor
 from actors.root import RootActor
@@ -37,6 +38,7 @@ from bot.history.records import Record, Run, SegmentStart, said
 from bot.history.replay import begin, recover
 from bot.messages import MarketListed, Message, NewOrder, Restarted, StatusReport
 from bot.panic import OVERDUE_NS, Panic
+from bot.sim.chaos.guarded import HubGuardian
 from bot.sim.chaos.hub import Group, Hub, Signal
 from bot.sim.chaos.net import Connection, HubReader, Net
 from bot.sim.chaos.quoter import Quoter
@@ -173,6 +175,8 @@ class Watch:
 
     def point(self, process: Process, name: str) -> None: ...
 
+    def note(self, kind: str, what: Any) -> None: ...
+
 
 class WatchedCore:
     """The executor between two looks."""
@@ -241,6 +245,7 @@ class Process:
         tick_ns: Ns,
         skew_s: Callable[[], float],
         ended: Callable[[Process, int], None],
+        taken_over: Callable[[Process], bool],
     ) -> None:
         self.number = number
         self.hub = hub
@@ -256,6 +261,7 @@ class Process:
         self._schedule = {**SCHEDULE, "executor": tick_ns}
         self._ended_told = ended
         self._end: tuple[bool, str] | None = None
+        self.connections: list[Connection] = []  # which end with the process
         self._kept: dict[tuple[type[Message], str], Message] = {}
         self.user_feed: UserFeed | None = None
         self.started_ns = hub.now_ns
@@ -277,16 +283,16 @@ class Process:
         self.caches = Caches()
         self.directory = HubDirectory(lambda name, error: watch.died(self, name, error))
         self.gate = Gate(latched=latch.is_set)
+        self.guardian = HubGuardian(
+            hub,
+            lambda clock: self._canceller("guardian", clock),
+            lambda: taken_over(self),
+            lambda message: watch.note("guardian", message),
+        )
         self.panic = HubPanic(
             hub,
             self.group,
-            CancelClient(
-                self._connection("panic"),
-                hmac_headers(CREDENTIALS, OWNER),
-                utc=self._utc_s,
-                clock=hub.clock,
-                loads=orjson.loads,
-            ),
+            self._canceller("panic", self._utc_s),
             inflight=self.gate.inflight,
             told=lambda report: self.directory.tell("executor", report),
         )
@@ -314,6 +320,7 @@ class Process:
                             gate=self.gate,
                             silenced=self._flat_overdue,
                         ),
+                        "guardian": partial(self._actor, GuardianActor, "guardian", port=self.guardian, gate=self.gate),
                         "executor": partial(
                             self._actor,
                             ExecutorActor,
@@ -334,6 +341,7 @@ class Process:
                 latch=self._latch.set,
                 latched=self._latch.reason,
                 cancel_due=self.executor.recovery.cancel_due_ns,
+                renew=self.guardian.renew,
                 directory=self.directory,
                 router=Router(self.directory, KNOWN_ROUTES["root"]),
                 clock=self.hub.clock,
@@ -350,6 +358,8 @@ class Process:
         if report is None or not report.verified:
             report = self.panic.wait(self.panic.request("the end of the run"), END_S_MAX)
         flat = report is not None and report.verified
+        if flat:
+            self.guardian.bye()
         self._ended_told(self, NOT_FLAT if not flat else INTERNAL if failed else FLAT)
 
     def _told_to_end(self, failed: bool, reason: str) -> None:
@@ -388,12 +398,25 @@ class Process:
         )
 
     def _connection(self, who: str) -> Connection:
-        return Connection(
+        guardian = who == "guardian"
+        connection = Connection(
             self._net,
             lambda request: self._watch.asked(self, who, request),
             lambda request, status: self._watch.answered(self, who, request, status),
             lambda: self._watch.failed(self, who),
-            lambda name: self._watch.point(self, f"{name} by {who}"),
+            lambda name: None if guardian else self._watch.point(self, f"{name} by {who}"),
+        )
+        if not guardian:
+            self.connections.append(connection)
+        return connection
+
+    def _canceller(self, who: str, utc: Callable[[], float]) -> CancelClient:
+        return CancelClient(
+            self._connection(who),
+            hmac_headers(CREDENTIALS, OWNER),
+            utc=utc,
+            clock=self.hub.clock,
+            loads=orjson.loads,
         )
 
     def _utc_s(self) -> float:

@@ -22,7 +22,7 @@ from bot.sim.chaos.venue import API_KEY, OWNER, Venue
 from bot.sim.faults import Fault
 from bot.sim.render import amount_text, order_row, trade_row
 from bot.sim.rules import POST_ONLY
-from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, scaled
+from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, scaled
 from bot.venues.clob_answer import Reply
 
 UNAUTHORIZED = "Unauthorized/Invalid api key"
@@ -139,9 +139,6 @@ class Rest:
         self._hold_ms = held["delay_ms"] if held is not None else 0
         reply = self._handle(request)
         self._hold_ms = 0
-        if request.path == "/cancel-all":
-            self._cancels_all += 1
-            self._cancelled_all.notify_all()
         if ended is not None:
             reply = _changed(reply, lambda body: spoilt.reasoned(body, ended["text"]))
         if held is not None and held.kind == "unmatched":
@@ -173,6 +170,8 @@ class Rest:
             case "DELETE", "/orders":
                 return self._cancelled(*self._cancel(orjson.loads(request.body)))
             case "DELETE", "/cancel-all":
+                self._cancels_all += 1
+                self._cancelled_all.notify_all()
                 return self._cancelled(*self._venue.exchange.cancel_all(OWNER, self._venue.now_ms))
             case "DELETE", "/cancel-market-orders":
                 market = orjson.loads(request.body)["market"]
@@ -407,13 +406,12 @@ class Rest:
         self._hub.pause(int(fault["delay_s"] * NS_PER_S))
 
     def _cross(self, request: Request) -> None:
-        """Post-only forgotten, and somebody there to be taken: our order becomes the taker."""
+        """Post-only forgotten, and somebody there to be taken: our purchase becomes the taker's."""
         order = request.orders[0]
         market = self._venue.exchange.by_token.get(order.asset_id)
-        if market is None or not market.accepting:
+        if market is None or not market.accepting or order.side is Side.SELL:
             return
-        side = Side.SELL if order.side is Side.BUY else Side.BUY
-        self._venue.trade(order.asset_id, side, order.px, order.order_qty // 2 // 10_000 * 10_000, "GTC")
+        self._venue.trade(order.asset_id, Side.SELL, order.px, order.order_qty // 2 // LOT * LOT, "GTC")
         self._venue.crossing = order.order_id
 
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 TOLD_MAX = 4_000  # events kept for the story of a failure
 HEALTHY_NS: Ns = 5 * NS_PER_S
+GUARDED_NS: Ns = 3 * NS_PER_S
+KILLED_NS: Ns = 12 * NS_PER_S  # 10 s without beats, and the looks of the venue and of ours
 DEAD_MAN_NS: Ns = 16 * NS_PER_S  # 5 s until beats stop on purpose, 10 s of silence, and the venue's look
 CLEARING = (BotState.FAILING, BotState.HALTED, BotState.STOPPING)
 FOREIGN = ("0xf0", "0xe0")  # ids of orders that no bot of ours sent
@@ -81,22 +83,25 @@ class Scene(Watch):
         # of the wallet, whatever process
         self.posted: set[str] = set()
         self.slack = venue.surprise
-        self.invested: Counter[str] = Counter()  # by market: net USD paid, by the venue's ledger
         self.posts: deque[tuple[Ns, int]] = deque()
         self.deletes: deque[tuple[Ns, int]] = deque()
         self.reads: deque[Ns] = deque()
         self.repeats: dict[tuple[str, str, int], deque[Ns]] = {}
-        self._paid: set[Key] = set()
         self.landed: dict[str, Ns] = {}  # our orders that rest, since when
+        self.befallen: dict[str, Ns] = {}  # faults, and when each was last planned to happen
+        self.halt = ""
+        self.forced = False  # failure mode, by the simulation
         self.down_ns: Ns = 0  # since when no process runs, 0: one does
         self.unreachable_ns: Ns = -NS_PER_S * 100  # the last time a request found no connection
         self.thawed_ns: Ns = 0  # the process stood still until then
         venue.listeners.append(self._hear)
         self.begin(None)
 
+    guarded = False  # whether the guardian watched when the process died
+
     def begin(self, process: Process | None) -> None:
         """Another process; what the last one knew is gone."""
-        self.process = process
+        gone, self.process = self.process, process
         self.state = BotState.STARTING
         self.state_ns = self.hub.now_ns
         self.failed_ns: Ns = 0
@@ -110,6 +115,7 @@ class Scene(Watch):
         self.mark: tuple[Any, ...] | None = None  # the executor's state after its last step
         self.booked: dict[Key, int] = {}  # 1: booked, 2: voided
         self.cash: Usd | None = None
+        self.baseline = False  # the first read of trades told what earlier processes left
         self.seen: dict[str, tuple[OrderState, Qty, Qty, Qty]] = {}  # state, cum, venue_cum, voided when last looked at
         self.air: dict[str, NewOrder] = {}  # sent by the executor, and not decided by the venue yet
         self.intents: dict[str, QuoteIntent] = {}
@@ -117,6 +123,7 @@ class Scene(Watch):
         self.delivered: deque[ExecutionReport] = deque()  # user events on their way to the executor
         self.disordered = ""
         self.down_ns = 0 if process is not None else self.hub.now_ns
+        self.guarded = gone is not None and gone.guardian.watching
         if process is not None:
             self._known_before(process)
 
@@ -190,6 +197,8 @@ class Scene(Watch):
                 self.cash = None
             case TradesRead():
                 self._known_before(process)
+                if not self.baseline:
+                    self.baseline, self.cash = process.executor.baseline_done, None
             case _:
                 pass
 
@@ -288,6 +297,12 @@ class Scene(Watch):
         sick_ns = max(self.venue.sick_ns, self.unreachable_ns)
         return HEALTHY_NS if sick_ns < self.hub.now_ns - 2 * HEALTHY_NS else DEAD_MAN_NS
 
+    def dead_within_ns(self) -> Ns:
+        """The same after the death of the process."""
+        sick_ns = max(self.venue.sick_ns, self.unreachable_ns)
+        well = self.guarded and sick_ns < self.hub.now_ns - 2 * HEALTHY_NS
+        return GUARDED_NS if well else KILLED_NS
+
     # -- what the venue does -----------------------------------------------------------------------------------------
 
     def submitted(self, order: NewOrder, error: str) -> None:
@@ -314,22 +329,35 @@ class Scene(Watch):
                     self.landed.pop(event.order.order_id, None)
             case rec.TradeEvent(trade=trade):
                 self.told.append((self.hub.now_ns, "venue", event))
-                self._invest(trade)
+                self.slack[trade.condition_id] += trade.fee_qty
                 if trade.status == "FAILED":
                     for qty in legs_of(trade).values():
                         self.slack[trade.condition_id] += qty
             case _:
                 return
 
-    def _invest(self, trade: rec.Trade) -> None:
-        if trade.status not in (rec.MATCHED, "FAILED") or (trade.trade_id, trade.status) in self._paid:
-            return
-        self._paid.add((trade.trade_id, trade.status))
-        sign = 1 if trade.status == rec.MATCHED else -1
-        for side, px, qty, owner in _sides(trade):
-            if owner == OWNER:
-                cost = notional(px, qty)
-                self.invested[trade.condition_id] += sign * (cost if side is Side.BUY else -cost)
+    def invested(self, condition_id: str) -> Usd:
+        """Net USD paid into a market, by the venue's own trades."""
+        exchange, paid = self.venue.exchange, 0
+        listed_ms = exchange.markets[condition_id].listed_ms
+        for trade_id in reversed(exchange.account(OWNER).trades):
+            trade = exchange.trades[trade_id]
+            if trade.match_ms < listed_ms:
+                break
+            if trade.condition_id == condition_id and trade.status != "FAILED":
+                for side, px, qty, owner in _sides(trade):
+                    if owner == OWNER:
+                        paid += notional(px, qty) if side is Side.BUY else -notional(px, qty)
+        return paid
+
+    def latched(self, reason: str) -> None:
+        """The halt latch was set."""
+        self.note("latch", reason)
+        self.halt = reason
+        self.judge("latch")
+
+    def befell(self, fault_id: str) -> None:
+        self.befallen[fault_id] = self.hub.now_ns
 
     def second(self) -> None:
         horizon = self.hub.now_ns - 10 * NS_PER_S

@@ -236,7 +236,7 @@ class Simulation:
         if self.latch.is_set():
             if not self.latched_ns:
                 self.latched_ns = self.hub.now_ns
-                self.scene.note("latch", self.latch.reason())
+                self.scene.latched(self.latch.reason() or "")
             self.halted_ns += NS_PER_S
             if self.hub.now_ns - self.latched_ns > OPERATOR_NS:
                 self._resume()
@@ -282,6 +282,7 @@ class Simulation:
             tick_ns=self.tick_ns,
             skew_s=lambda: self.venue.skew_s,
             ended=self._ended,
+            taken_over=lambda process: self.process not in (None, process),
         )
 
     def _ended(self, process: Process, code: int) -> None:
@@ -299,9 +300,9 @@ class Simulation:
             return
         self.process = None
         process.group.dead = True
-        for connection in self.net.connections:
-            connection.close()
-        self.net.connections.clear()
+        for connection in process.connections:
+            connection.forget()
+        process.guardian.orphan()
         self.streams.gone()
         self.scene.begin(None)
         self.hub.later(0, process.group.kill)
@@ -316,6 +317,7 @@ class Simulation:
     def _befall(self, planned: Planned) -> None:
         self.scene.note("fault", planned.text)
         self.scene.digest(planned.text)
+        self.scene.befell(planned.id)
         if planned.id in HOST:
             self._befall_host(planned)
         else:
@@ -363,6 +365,7 @@ class Simulation:
             scene.judge("quiet")
         if self.process is not None and scene.violation is None:
             scene.note("phase", "failure mode is forced")
+            scene.forced = True
             self.phases += 1
             self.process.directory.tell("executor", Fail(reason="forced by the simulation"))
             if not self._wait(EMPTY_S_MAX, lambda: scene.state in CLEARING and not self.venue.open_orders()):
@@ -370,7 +373,7 @@ class Simulation:
                     "I9",
                     f"Cancel-all arrives: {len(self.venue.open_orders())} orders rest {EMPTY_S_MAX} s after failure mode",
                 )
-        self.world.active, self.still = True, False
+        self.world.active, self.still, scene.forced = True, False, False
         scene.note("phase", "chaos")
 
     def _clear_up(self) -> None:

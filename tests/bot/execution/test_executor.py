@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from desk_fake import DOWN, SYMBOL, UP, UTC0, Bench, a_market, acked, of, placement, requests, trade
+from desk_fake import DOWN, SYMBOL, UP, Bench, a_market, acked, of, placement, requests, trade
 
 from bot.messages import (
     Balance,
@@ -61,11 +61,8 @@ def test_a_first_start_reads_everything_and_then_quotes_at_once() -> None:
 
 def test_an_intent_becomes_two_orders_that_are_acknowledged() -> None:
     bench = Bench()
-    said = bench.intent(bid=4900, offer=5200, cause_ns=77)
+    said = bench.intent(bid=4900, offer=5200)
     bid, offer = of(NewOrder, said)
-    assert (bid.cause_ns, bid.made_ns, bid.valid_until_ns) == (77, bench.now, bench.now + 250 * NS_PER_MS)
-    assert (bid.cl_ord_id, bid.salt, bid.timestamp_ms) == ("1000-1", 0x1001, (UTC0 + bench.now) // NS_PER_MS)
-    assert (bid.version, bid.neg_risk, bid.tick, bid.epoch, bid.symbol) == (2, False, 100, 0, SYMBOL)
     assert (bid.side, bid.asset_id, bid.px, bid.order_qty) == (Side.BUY, UP, 4900, 20 * QTY_ONE)
     assert (bid.maker_amount, bid.taker_amount) == (9_800_000, 20_000_000)
     assert (offer.side, offer.asset_id, offer.px) == (Side.BUY, DOWN, 4800)
@@ -139,8 +136,7 @@ def test_a_market_resolved_otherwise_the_second_time_halts() -> None:
     bench = Bench()
     bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
     said = bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=DOWN))
-    assert of(Halt, said)[0].reason == "btc-updown-1h-1 was resolved twice, and not alike"
-    assert bench.state is BotState.HALTED
+    assert of(Halt, said) and bench.state is BotState.HALTED
 
 
 def test_a_halt_stays_flat_until_resumed() -> None:
@@ -325,6 +321,16 @@ def test_an_event_of_an_order_we_do_not_know_counts_in_exposure_and_is_adopted()
     assert bench.executor.user_events == {"handled": 2, "duplicates": 0, "quarantined": 0}  # the fill, the cancellation
 
 
+def test_every_trade_of_an_order_we_do_not_know_counts_in_exposure_and_none_twice() -> None:
+    bench = Bench()
+    for exec_id in ("t1", "t2", "t3", "t1"):
+        bench.tell(trade("0xforeign", 10, exec_id=exec_id, symbol=SYMBOL, asset_id=UP, side=Side.BUY))
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == 30 * QTY_ONE
+    bench.run(2.1)
+    assert bench.net() == 30
+    assert bench.executor.orders.by_id["0xforeign"].order_qty == 30 * QTY_ONE
+
+
 def test_a_foreign_order_that_was_told_before_it_is_listed_is_adopted_once_with_what_was_told() -> None:
     bench = Bench()
     told = {"symbol": SYMBOL, "asset_id": UP, "side": Side.BUY}
@@ -356,8 +362,6 @@ def test_a_read_of_an_order_without_record_is_a_contradiction_if_the_venue_knows
     bench.tell(OrderStatusReport(order_id="0xf", found=found, asked_ns=bench.now))
     known = found not in (None, FoundStatus.ABSENT)
     assert bench.state is (BotState.FAILING if known else BotState.QUOTING)
-    why = ["the venue knows order 0xf, and we have no record of it"] if known else []
-    assert bench.executor.recovery.reasons == why
 
 
 def test_a_trade_of_the_wrong_token_is_quarantined() -> None:
@@ -544,7 +548,7 @@ def test_a_balance_that_cannot_be_believed_yet_is_read_again_soon() -> None:
 
 
 def bought_as_taker() -> Bench:
-    """20 of Up, when the venue is to be asked what came of them."""
+    """20 of Up."""
     bench = Bench(obey=False)
     bench.intent(bid=5000)
     oid = bench.order().order_id
@@ -553,36 +557,45 @@ def bought_as_taker() -> Bench:
     return bench
 
 
-def test_a_fee_that_the_venue_kept_back_in_shares_leaves_the_inventory() -> None:
-    bench = bought_as_taker()
+def shares_told(bench: Bench, qty: int | None) -> None:
+    """When the executor asks."""
     (asked,) = of(SharesRequest, bench.run(6))
     assert (asked.symbol, asked.asset_id) == (SYMBOL, UP)
-    kept = Shares(symbol=SYMBOL, asset_id=UP, qty=19_650_000, asked_ns=asked.asked_ns, recv_ns=bench.now)
-    bench.tell(kept)
+    bench.tell(Shares(symbol=SYMBOL, asset_id=UP, qty=qty, asked_ns=asked.asked_ns, recv_ns=bench.now))
+
+
+def test_a_fee_that_the_venue_kept_back_in_shares_leaves_the_inventory() -> None:
+    bench = bought_as_taker()
+    shares_told(bench, 19_650_000)
+    assert bench.net() == 20  # a fill may be on its way
+    shares_told(bench, 19_650_000)
     assert bench.net() == 19.65
     assert bench.executor.use(bench.executor.desks[SYMBOL]).long == 19_650_000
-    bench.tell(kept)  # told twice, kept once
-    assert bench.net() == 19.65
+    assert not of(SharesRequest, bench.run(20))
     oid = bench.order().order_id
     bench.tell(trade(oid, 20, status=TradeStatus.FAILED, kind=ExecType.TRADE_CANCEL, maker=False))
     assert bench.net() == 0
 
 
-def test_a_read_of_shares_that_failed_is_asked_again_and_one_that_cannot_be_a_fee_fails_the_bot() -> None:
+def test_a_read_of_shares_that_failed_says_nothing_and_one_that_cannot_be_a_fee_fails_the_bot() -> None:
     bench = bought_as_taker()
-    (asked,) = of(SharesRequest, bench.run(6))
-    told = {"symbol": SYMBOL, "asset_id": UP, "recv_ns": bench.now}
-    bench.tell(Shares(qty=None, asked_ns=asked.asked_ns, **told))
-    (asked,) = of(SharesRequest, bench.run(6))
-    bench.tell(Shares(qty=10 * QTY_ONE, asked_ns=asked.asked_ns, **told))
+    for qty in (10 * QTY_ONE, None, 10 * QTY_ONE):
+        assert bench.state is BotState.QUOTING
+        shares_told(bench, qty)
     assert (bench.net(), bench.state) == (20, BotState.FAILING)
 
 
-def test_what_a_taker_has_is_not_read_while_fills_may_be_on_their_way() -> None:
+def test_what_a_taker_has_is_not_believed_when_a_fill_came_between() -> None:
     bench = bought_as_taker()
-    bench.intent(bid=4900, offer=0)
-    bench.tell(acked(bench.order(1).order_id))
-    assert not of(SharesRequest, bench.run(20))
+    bench.intent(offer=5200, size=5, offer_route=Route.SELL_YES)
+    oid = bench.order(1).order_id
+    bench.tell(acked(oid))
+    bench.tell(placement(oid))
+    shares_told(bench, 15 * QTY_ONE)
+    bench.tell(trade(oid, 5, exec_id="t2", px=5200, status=TradeStatus.MINED))
+    shares_told(bench, 15 * QTY_ONE)
+    shares_told(bench, 15 * QTY_ONE)
+    assert (bench.net(), bench.state) == (15, BotState.QUOTING)
 
 
 def test_five_balance_rejects_in_a_row_switch_the_side_off() -> None:
@@ -690,9 +703,7 @@ def test_a_halt_of_our_own_asks_root_for_the_latch_once() -> None:
     bench = Bench()
     bench.intent(bid=5000)
     said = bench.tell(trade(bench.order().order_id, 25))
-    why = f"order {bench.order().order_id} was filled beyond its size"
-    assert of(Halt, said) == [Halt(reason=why, by="executor", epoch=1)]
-    assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [(1, why)]
+    assert [halt.by for halt in of(Halt, said)] == ["executor"]
     bench.tell(of(Halt, said)[0])
     assert len(of(Halt, bench.sent)) == 1
     bench.run(3)
@@ -711,21 +722,6 @@ def test_three_reverted_fills_in_an_hour_halt() -> None:
             bench.run(15)
             assert bench.state is BotState.QUOTING
     assert bench.state is BotState.HALTED
-    assert of(Halt, bench.sent)[0].reason == "3 fills were reverted within an hour"
-
-
-@pytest.mark.parametrize(
-    ("apart_ns", "state"), [(3600 * NS_PER_S - 1, BotState.HALTED), (3600 * NS_PER_S, BotState.QUOTING)]
-)
-def test_reverts_are_counted_for_an_hour(apart_ns: int, state: BotState) -> None:
-    bench = Bench(obey=False)
-    bench.intent(bid=5000)
-    oid = bench.order().order_id
-    for n, at_ns in enumerate((0, apart_ns - 1, apart_ns)):
-        bench.now = 10 * NS_PER_S + at_ns
-        for kind, status in ((ExecType.TRADE, TradeStatus.MATCHED), (ExecType.TRADE_CANCEL, TradeStatus.FAILED)):
-            bench.tell(trade(oid, 1, exec_id=f"t{n}", kind=kind, status=status))
-    assert bench.state is state
 
 
 def test_a_position_report_is_quiet_while_there_is_nothing_to_quote_otherwise_for() -> None:
