@@ -69,7 +69,8 @@ disconnect_every_s = 0.0
 
 
 class Subject:
-    """A context: what it started has ended when it is left. `orders` holds what rests, by slot: "bid" or "offer"."""
+    """A context: what it started has ended when it is left. `orders` holds what rests of the first series, by slot: "bid"
+    or "offer"."""
 
     def __init__(self, *, order_size: int = 20, series: Sequence[str] = (SERIES,)) -> None:
         self.tap = Tap()
@@ -80,7 +81,7 @@ class Subject:
         self.mid = 0.0
         self._series = series
         self._order_size = order_size
-        self._slots: dict[str, str] = {}  # token to "up" or "down"
+        self._sides: dict[str, str] = {}  # token to "up" or "down"
         self._update_id = 1
         self._moved = 1.0
         self._streams: list[Stream] = []
@@ -195,19 +196,24 @@ class Subject:
         if request.method == "POST" and request.path == "/order":
             order = orjson.loads(request.body)["order"]
             order_id = orjson.loads(body).get("orderID")
-            if order_id:
-                self.orders[self._slot(order["tokenId"], order["side"])] = order_id
+            slot = self._slot(order["tokenId"], order["side"])
+            if order_id and slot:
+                self.orders[slot] = order_id
         elif request.method == "DELETE":
             canceled = set(orjson.loads(body).get("canceled") or ())
             self.orders = {slot: order_id for slot, order_id in self.orders.items() if order_id not in canceled}
 
     def _slot(self, token: str, side: str) -> str:
-        if token not in self._slots:
+        """Empty for a market of another series than the first."""
+        if token not in self._sides:
             events = orjson.loads(Connection(self.info["gamma_url"]).request("GET", "/events?closed=false").body)
             for market in (market for event in events for market in event["markets"]):
                 up, down = orjson.loads(market["clobTokenIds"])
-                self._slots |= {up: "up", down: "down"}
-        return "bid" if (self._slots[token] == "up") == (side == "BUY") else "offer"
+                ours = market["slug"].startswith(self._series[0])
+                self._sides |= {up: "up" if ours else "", down: "down" if ours else ""}
+        if not self._sides.setdefault(token, ""):
+            return ""
+        return "bid" if (self._sides[token] == "up") == (side == "BUY") else "offer"
 
     def _quoted(self) -> None:
         for opcode, payload in self._frames.feed(self._quotes.recv(READ_BYTES)):

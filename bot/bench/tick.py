@@ -13,15 +13,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
 from bot.bench.figures import ROUNDS, TIMES, BenchError, Figures, against, medians, percentiles
 from bot.bench.stock import BARE
-from bot.bench.subject import Subject
+from bot.bench.subject import SERIES, Subject
 from bot.bench.tap import Answerer, Request, Stream, Tap
 from bot.history.journal import read, segments
 from bot.history.records import Record
@@ -93,8 +93,8 @@ class Peer:
 class Steps:
     """A subject with its peers; `run` makes steps for whole seconds."""
 
-    def __init__(self, peers: Words) -> None:
-        self._subject = Subject()
+    def __init__(self, peers: Words, series: Sequence[str] = (SERIES,)) -> None:
+        self._subject = Subject(series=series)
         self._words = peers
         self.peers: dict[str, Peer] = {}
         self._number = 1
@@ -128,6 +128,9 @@ class Steps:
         self._seen = []
         for peer in self.peers.values():
             peer.samples_ns = []
+
+    def status(self) -> dict[str, Any]:
+        return self._subject.status()
 
     def load(self, frames_per_s: float) -> None:
         self._subject.load(frames_per_s)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 3.0
 CONNECT_S = 1.0
 URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(?::([0-9]{1,5}))?(/[^?#\s]*|)")  # urllib costs 0.7 MB
+FRESH_S = 0.001  # a connection that was alive so shortly ago is not looked at again
 USER_AGENT = "clobmaker/1.0"  # the edge refuses the default agents of Python libraries
 
 
@@ -69,15 +70,21 @@ class Connection:
         self._fixed = f"Host: {host}{f':{port}' if port else ''}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
         self._addresses: list[Address] = []
         self._sock: socket.socket | None = None
+        self._alive_s = 0.0  # when it was last seen alive, unless a request was sent since
         self.used_s = 0.0  # time of the last answer on its clock
         self.connects = 0
 
     def ready(self, until: float | None = None) -> None:
         """Connect unless a live connection stands; an idle one that the peer closed is replaced. Raises RequestFailed."""
-        if self._sock is not None and _is_alive(self._sock):
-            return
+        now = self._now()
+        if self._sock is not None:
+            if now - self._alive_s < FRESH_S:
+                return
+            if _is_alive(self._sock):
+                self._alive_s = now
+                return
         self.close()
-        limit = self._now() + self._connect_s
+        limit = now + self._connect_s
         try:
             self._sock = self._connect(limit if until is None else min(limit, until))
         except (OSError, ssl.SSLError) as error:
@@ -114,6 +121,7 @@ class Connection:
             sock.settimeout(self._left(deadline))
         except TimeoutError as error:
             raise RequestFailed("no time left before the request was sent", sent=False) from error
+        self._alive_s = 0.0
         try:
             sock.sendall(data)
             if written is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+import bot.venues.clob_http as module
 from bot.venues import polymarket_markets
 from bot.venues.clob_answer import Reply
 from bot.venues.clob_calls import Calls
@@ -174,6 +175,27 @@ def _probe(connection: Connection) -> bool:
     from bot.venues.clob_http import _is_alive
 
     return connection._sock is not None and _is_alive(connection._sock)
+
+
+def test_a_connection_is_looked_at_once_before_each_request(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[socket.socket] = []
+    look = module._is_alive
+    monkeypatch.setattr(module, "_is_alive", lambda sock: looks.append(sock) or look(sock))
+    now_ns = 10**9
+    connection = Connection(server.url, clock=lambda: now_ns)
+    connection.ready()
+    for _ in range(2):
+        connection.ready()
+        connection.request("POST", "/order", body=b"{}")
+    assert len(looks) == 2
+    connection.request("POST", "/order", body=b"{}")
+    assert len(looks) == 3
+    connection.ready()
+    now_ns += round(2 * module.FRESH_S * 1e9)
+    connection.request("POST", "/order", body=b"{}")
+    assert len(looks) == 5 and len(server.requests) == 4
 
 
 def test_a_connection_cut_after_the_request_left_is_not_tried_again(server: LoopbackServer) -> None:
