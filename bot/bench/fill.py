@@ -1,16 +1,15 @@
 """From a frame of the user stream to the executor that handles it, with the market feed at rest and at full rate.
 
-Fills are real ones of an order that rests at the venue, a lot at a time. When a frame was written to the bot's socket is
-what the tap saw; when the executor had it in its hands is what its journal says.
+The frame is that of a real fill, told again and again: it takes the same way as the first time, and the executor finds
+that it knows it. When it was written to the bot's socket is what the tap saw; when the executor had it in its hands is
+what its journal says.
 """
 
 from __future__ import annotations
 
-import time
-
 import orjson
 
-from bot.bench.figures import ROUNDS, TIMES, Figures, against, medians, percentiles
+from bot.bench.figures import ROUNDS, TIMES, BenchError, Figures, against, medians, percentiles
 from bot.bench.subject import Subject
 from bot.history.journal import read, segments
 from bot.history.records import Record
@@ -18,49 +17,54 @@ from bot.messages import ExecutionReport
 from bot.units import Ns
 
 FRAMES_PER_S = 10_000
-FILLS = 150  # of a round, in a second
-ROUND_S = 2.0  # the fills, and what follows them
-ORDER_SIZE = 100  # shares: a lot is a hundredth of one
+FRAMES = 250  # of a round
+PAUSE_S = 0.005
 
 
 def run() -> Figures:
-    written: dict[str, Ns] = {}
-    rounds: dict[str, list[set[str]]] = {"idle": [], "loaded": []}
-
-    def passing(text: bytes) -> None:
-        now_ns = time.monotonic_ns()
-        told = orjson.loads(text) if text.startswith((b"{", b"[")) else []
-        for event in told if isinstance(told, list) else [told]:
-            if event.get("event_type") == "trade" and event.get("status") == "MATCHED":
-                written.setdefault(event["id"], now_ns)
-
-    with Subject(order_size=ORDER_SIZE) as subject:
-        subject.passing = passing
+    told: dict[str, list[list[Ns]]] = {"idle": [], "loaded": []}
+    with Subject() as subject:
+        text, trade = _fill(subject)
         for _ in range(ROUNDS):
             for name, rate in (("idle", 0), ("loaded", FRAMES_PER_S)):
                 subject.load(rate)
-                subject.tap.run(0.5)
-                subject.quoting()
-                before = set(written)
-                subject.fault(id="U14", kind="trades", number=FILLS)
-                subject.tap.run(ROUND_S)
-                rounds[name].append(set(written) - before)
+                subject.tap.run(0.3)
+                told[name].append(_tell(subject, text))
         subject.load(0)
-        subject.tap.run(0.2)
-        handled = _handled(subject)
+        subject.tap.run(0.3)
+        handled = _handled(subject, trade)
+    written = [at_ns for rounds in zip(*told.values(), strict=True) for round_ in rounds for at_ns in round_]
+    took = {at_ns: taken_ns - at_ns for at_ns, taken_ns in zip(written, handled[-len(written) :], strict=True)}
     idle, loaded = (
-        medians(
-            [percentiles([handled[trade] - written[trade] for trade in trades & handled.keys()]) for trades in each]
-        )
-        for each in rounds.values()
+        medians([percentiles([took[at_ns] for at_ns in each]) for each in rounds]) for rounds in told.values()
     )
     return {"unit": "us", **loaded, "against": {"idle": against(loaded, idle, TIMES)}}
 
 
-def _handled(subject: Subject) -> dict[str, Ns]:
-    """When each trade was first handled."""
-    handled: dict[str, Ns] = {}
-    for item in read(segments(subject.run_dir / "journal")):
-        if isinstance(item, Record) and isinstance(item.message, ExecutionReport):
-            handled.setdefault(item.message.exec_id, item.now_ns)
-    return handled
+def _fill(subject: Subject) -> tuple[bytes, str]:
+    """The last frame about a fill that its settlement is over with, and the trade's id."""
+    seen: list[bytes] = []
+    subject.passing = lambda text: seen.append(text) if b'"CONFIRMED"' in text else None
+    subject.take("bid")
+    if not subject.tap.run(15.0, lambda: seen):
+        raise BenchError("no fill was confirmed")
+    subject.passing = lambda text: None
+    event = orjson.loads(seen[0])
+    return seen[0], str((event[0] if isinstance(event, list) else event)["id"])
+
+
+def _tell(subject: Subject, text: bytes) -> list[Ns]:
+    written = []
+    for _ in range(FRAMES):
+        written.append(subject.tell_user(text))
+        subject.tap.run(PAUSE_S)
+    return written
+
+
+def _handled(subject: Subject, trade: str) -> list[Ns]:
+    """When each report of the trade was handled, in their order."""
+    return [
+        item.now_ns
+        for item in read(segments(subject.run_dir / "journal"))
+        if isinstance(item, Record) and isinstance(item.message, ExecutionReport) and item.message.exec_id == trade
+    ]

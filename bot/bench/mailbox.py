@@ -1,7 +1,12 @@
-"""One hand-over between threads: `Directory.tell` to the handler of an actor of ours, beside a stock pykka actor."""
+"""One hand-over between threads: `Directory.tell` to the handler of an actor of ours, beside a stock pykka actor.
+
+`busy` is from the moment a message is due, while another thread decodes market frames as fast as it can: with the
+interpreter's switch interval as the bot sets it, and as it is by default.
+"""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,12 +16,18 @@ import pykka
 
 from actors.base import Actor
 from actors.router import Directory, Router
+from bot import interpreter
+from bot.bench.feed import change_frames, feed
 from bot.bench.figures import ROUNDS, TIMES, Figures, against, medians, percentiles
 from bot.messages import CancelOrder
+from bot.units import NS_PER_S
 
 PAUSE_S = 0.0003  # between two messages to an actor that sleeps
-LATENCIES = 2_000
+LATENCIES = 1_500
 FLOOD = 40_000
+BUSY = 60  # each waits for some switch intervals
+BUSY_PAUSE_NS = 2_000_000
+DEFAULT_INTERVAL_S = 0.005
 WAIT_S = 10.0
 
 
@@ -72,10 +83,19 @@ def run() -> Figures:
     for _ in range(ROUNDS):
         for figures, (log, tell) in zip(rounds, tells, strict=True):
             figures.append({**_latency(log, tell), "per_s": _throughput(log, tell)})
+    busy, default = (
+        medians([_while_busy(interval_s, ours, tells[0][1]) for _ in range(ROUNDS)])
+        for interval_s in (interpreter.SWITCH_INTERVAL_S, DEFAULT_INTERVAL_S)
+    )
     reference.stop()
     other.stop()
     mine, theirs = medians(rounds[0]), medians(rounds[1])
-    return {"unit": "us", **mine, "against": {"pykka_inbox": against(mine, theirs, {**TIMES, "per_s": True})}}
+    peers = {
+        "pykka_inbox": against(mine, theirs, {**TIMES, "per_s": True}),
+        "busy": busy,
+        "busy_default_interval": against(busy, default, TIMES),
+    }
+    return {"unit": "us", **mine, "against": peers}
 
 
 def _message() -> CancelOrder:
@@ -99,3 +119,29 @@ def _throughput(log: Log, tell: Callable[[CancelOrder], None]) -> float:
         tell(message)
     log.done.wait(WAIT_S)
     return FLOOD / (time.perf_counter() - began_s)
+
+
+def _while_busy(interval_s: float, log: Log, tell: Callable[[CancelOrder], None]) -> Figures:
+    before_s, over = sys.getswitchinterval(), threading.Event()
+    frames, books = change_frames(200, 1), feed()
+
+    def decode() -> None:
+        while not over.is_set():
+            for frame in frames:
+                books.decode(frame, 0)
+
+    sys.setswitchinterval(interval_s)
+    thread = threading.Thread(target=decode, daemon=True)
+    thread.start()
+    try:
+        log.expect(BUSY)
+        for _ in range(BUSY):
+            due_ns = time.perf_counter_ns() + BUSY_PAUSE_NS
+            time.sleep(BUSY_PAUSE_NS / NS_PER_S)
+            tell(CancelOrder(cl_ord_id="", order_id="", symbol="", made_ns=due_ns))
+        log.done.wait(WAIT_S)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(before_s)
+    return percentiles(log.samples_ns)

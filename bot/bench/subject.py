@@ -85,6 +85,7 @@ class Subject:
         self._update_id = 1
         self._moved = 1.0
         self._streams: list[Stream] = []
+        self._users: list[Relay] = []
         self._folder = tempfile.TemporaryDirectory(prefix="clobmaker-bench-")
         self.run_dir = Path(self._folder.name) / "run"
 
@@ -131,7 +132,9 @@ class Subject:
             lambda sock: _kept(Through(tap, sock, info["rest_url"], self._asked, self._answered, lambda: self.holding))
         )
         binance = tap.listen(lambda sock: self._streams.append(Stream(tap, sock)))
-        user = tap.listen(lambda sock: _kept(Relay(tap, sock, info["user_ws_url"], lambda text: self.passing(text))))
+        user = tap.listen(
+            lambda sock: self._users.append(Relay(tap, sock, info["user_ws_url"], lambda text: self.passing(text)))
+        )
         told = info | {
             "rest_url": f"http://127.0.0.1:{http}",
             "binance_ws_url": f"ws://127.0.0.1:{binance}",
@@ -168,11 +171,12 @@ class Subject:
         body = orjson.dumps({"order_id": order_id, "size": 1000})
         self._control.request("POST", "/control/take", body=body)
 
+    def tell_user(self, text: bytes) -> Ns:
+        """Say something on the bot's user stream; when."""
+        return self._users[-1].send(text)
+
     def load(self, frames_per_s: float) -> None:
         self._control.request("POST", "/control/load", body=orjson.dumps({"frames_per_s": frames_per_s}))
-
-    def fault(self, **fault: Any) -> None:
-        self._control.request("POST", "/control/faults", body=orjson.dumps(fault))
 
     def halt(self) -> Ns:
         """Say it to the control socket, without waiting for the answer; when."""
@@ -193,12 +197,13 @@ class Subject:
             self.asked.append(request)
 
     def _answered(self, request: Request, body: bytes) -> None:
-        if request.method == "POST" and request.path == "/order":
-            order = orjson.loads(request.body)["order"]
-            order_id = orjson.loads(body).get("orderID")
-            slot = self._slot(order["tokenId"], order["side"])
-            if order_id and slot:
-                self.orders[slot] = order_id
+        if request.method == "POST" and request.path in ("/order", "/orders"):
+            asked, told = orjson.loads(request.body), orjson.loads(body)
+            pairs = zip(asked, told, strict=True) if isinstance(asked, list) else [(asked, told)]
+            for posted, answer in pairs:
+                slot = self._slot(posted["order"]["tokenId"], posted["order"]["side"])
+                if slot and answer.get("orderID"):
+                    self.orders[slot] = answer["orderID"]
         elif request.method == "DELETE":
             canceled = set(orjson.loads(body).get("canceled") or ())
             self.orders = {slot: order_id for slot, order_id in self.orders.items() if order_id not in canceled}
@@ -237,5 +242,5 @@ class Subject:
         return at_ns
 
 
-def _kept(served: Answerer | Relay | Through) -> None:
+def _kept(served: Answerer | Through) -> None:
     """It lives by what the tap serves."""

@@ -195,8 +195,7 @@ class Stream:
 
     def send(self, payload: bytes) -> Ns:
         """When the write began."""
-        size = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
-        frame = b"\x81" + size + payload
+        frame = framed(TEXT, payload)
         at_ns = time.monotonic_ns()
         _write(self._sock, frame)
         return at_ns
@@ -225,8 +224,7 @@ class Stream:
 
 
 class Relay:
-    """A WebSocket of the bot, passed on to the venue's: `passing` sees each text on its way to the bot, and may hold up
-    none of them."""
+    """A WebSocket of the bot, passed on to the venue's: `passing` sees each text on its way to the bot."""
 
     def __init__(self, tap: Tap, sock: socket.socket, url: str, passing: Callable[[bytes], None]) -> None:
         parts = urlsplit(url)
@@ -257,15 +255,27 @@ class Relay:
                 return
             _write(self._bot, head + end)
             self._frames = FrameBuffer(MESSAGE_MAX)
-        texts = [payload for opcode, payload in self._frames.feed(chunk) if opcode == TEXT]
-        for text in texts:
-            self._passing(text)
-        if chunk:
-            _write(self._bot, chunk)
+        for opcode, payload in self._frames.feed(chunk):
+            if opcode == TEXT:
+                self._passing(payload)
+            _write(self._bot, framed(opcode, payload))
+
+    def send(self, payload: bytes) -> Ns:
+        """A text to the bot, as if the venue had sent it; when the write began."""
+        frame = framed(TEXT, payload)
+        at_ns = time.monotonic_ns()
+        _write(self._bot, frame)
+        return at_ns
 
     def _end(self) -> None:
         self._tap.drop(self._bot)
         self._tap.drop(self._venue)
+
+
+def framed(opcode: int, payload: bytes) -> bytes:
+    """A whole frame as a server sends it, of at most 64 kB."""
+    size = bytes([len(payload)]) if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
+    return bytes([0x80 | opcode]) + size + payload
 
 
 def _read(sock: socket.socket) -> bytes:
