@@ -51,6 +51,11 @@ class EmbeddedVenue:
         info: dict[str, Any] = orjson.loads(lines[0])
         return info
 
+    def ended(self) -> str:
+        """Why there is nothing to trade on any more, or an empty string while it runs."""
+        code = self._process.poll()
+        return "" if code is None else f"the embedded venue ended with {code} (log: {self._log})"
+
     def stop(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()

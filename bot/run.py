@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -104,6 +105,7 @@ def run(options: StartOptions) -> int:
         world(options.world)  # refused here, in one line, rather than by the child
     if options.faults:
         load_faults(options.faults)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the key; the guardian inherits this
     signals = Signals()
     signals.install()  # not before the prompt, which Ctrl-C ends by itself
     try:
@@ -139,6 +141,7 @@ def confirm_live(settings: Settings, yes: bool) -> None:
 def _run(options: StartOptions, settings: Settings, signals: Signals, stack: contextlib.ExitStack) -> int:
     mode, seed = settings.run.mode, options.seed
     started_at, began_ns = utc_text(), time.monotonic_ns()
+    venue_ended: Callable[[], str] = str
     if options.venue:
         info = ask_info(options.venue)
         series_of_venue(settings, info)
@@ -150,6 +153,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
         words += ["--faults", options.faults] if options.faults else []
         child = EmbeddedVenue(words, run_dir.path / "venue.log")
         stack.callback(child.stop)
+        venue_ended = child.ended
         import_module("bot.app")  # its imports cost as much as the venue's start, so they share the wait
         info = child.info(lambda: signals.count > 0)
         if signals.count:
@@ -199,7 +203,7 @@ def _run(options: StartOptions, settings: Settings, signals: Signals, stack: con
     manager = ServiceManager()
     try:
         maker.start()
-        stop_reason = _watch(maker, options, signals, run_dir, manager)
+        stop_reason = _watch(maker, options, signals, run_dir, manager, venue_ended)
     except Exception as error:  # noqa: BLE001 - whatever broke on this thread may not leave an order behind
         stop_reason = f"the main thread failed: {type(error).__name__}: {error}"
         logger.opt(exception=error).error("{}", stop_reason)
@@ -270,8 +274,15 @@ def exit_code(flat_verified: bool, internal_failure: bool, halted: bool, violate
     return 1 if violated else FLAT
 
 
-def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir, manager: ServiceManager) -> str:
-    """Until there is a reason to stop: a signal, the time asked for, or the root's word."""
+def _watch(
+    maker: Any,
+    options: StartOptions,
+    signals: Signals,
+    run_dir: RunDir,
+    manager: ServiceManager,
+    venue_ended: Callable[[], str] = str,
+) -> str:
+    """Until there is a reason to stop: a signal, the time asked for, the root's word, or the end of a venue of our own."""
     started = looked = time.monotonic()
     lease_from_ns = 0
     shown = Shown(view_of(options, run_dir), lambda: (maker.status.record, tuple(maker.status.fills)))
@@ -289,6 +300,8 @@ def _watch(maker: Any, options: StartOptions, signals: Signals, run_dir: RunDir,
                 return f"ran for {options.for_s:g} s"
             if maker.ended.is_set():
                 return str(maker.end_reason)
+            if reason := venue_ended():
+                return reason
             if maker.alive():
                 record = maker.status.record
                 manager.alive(": ".join([record["state"], *record.get("reasons", [])[:3]]))

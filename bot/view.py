@@ -270,7 +270,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     orders, events, pnl = summary.get("orders", {}), summary.get("user_events", {}), summary.get("pnl_usd", {})
     flat = "verified flat" if summary["flat_verified"] else "NOT verified flat"
     lines = [
-        f"ran {summary.get('uptime_s', 0):.0f} s, {flat}, open orders at exit {summary['open_orders_at_exit']}"
+        f"ran {summary.get('uptime_s', 0):.0f} s; end: {summary.get('reason') or 'unknown'}; {flat}, open orders at exit {summary['open_orders_at_exit']}"
         + (
             f", venue says {summary['venue_orders_at_exit']}" if summary.get("venue_orders_at_exit") is not None else ""
         ),

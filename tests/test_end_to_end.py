@@ -100,6 +100,14 @@ def makers(tmp_path: Path) -> Iterator[Callable[..., Maker]]:
 
 
 @pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """Settings that come back from a failure sooner."""
+    path = tmp_path / "quick.toml"
+    path.write_text("[recovery]\ncooldown_s = 1\ncooldown_s_max = 1\n")
+    return path
+
+
+@pytest.fixture
 def service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """What systemd listens on."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -141,10 +149,8 @@ def test_a_second_signal_skips_the_verification_but_not_the_cancel_and_the_guard
 
 
 def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_start_comes_up_clean(
-    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
+    venue: VenueThread, makers: Callable[..., Maker], quick: Path
 ) -> None:
-    quick = tmp_path / "bot.toml"
-    quick.write_text("[recovery]\ncooldown_s = 1\ncooldown_s_max = 1\n")
     first = makers(venue, "--config", str(quick))
     first.quoting()
     first.process.send_signal(signal.SIGSTOP)
@@ -170,6 +176,13 @@ def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_
     assert not Path(f"/proc/{first.status()['guardian']['pid']}").exists()
     code, out, err = second.answer("replay", str(second.run_dir))
     assert (code, err) == (0, "") and "of 2 run(s)" in out and "every emitted byte matches" in out
+    last = sorted((second.run_dir / "journal").glob("*.journal"))[-1]
+    whole = last.read_bytes()
+    last.write_bytes(whole + b"spoilt" + whole[8:])
+    third = makers(venue)
+    _, err_bytes = third.process.communicate(timeout=20)
+    assert third.process.returncode == 2
+    assert f"damaged at offset {len(whole)}, ".encode() in err_bytes and b"nothing was started" in err_bytes
 
 
 def test_two_bots_with_one_key_both_end_flat_and_latched(venue: VenueThread, tmp_path: Path) -> None:
@@ -223,25 +236,35 @@ def test_an_operator_halts_cancels_and_resumes_from_outside(venue: VenueThread, 
     assert maker.answer("status", *run)[0] == 4
 
 
-def test_a_broken_actor_comes_back_and_a_broken_executor_ends_the_run_flat(
-    venue: VenueThread, makers: Callable[..., Maker]
+def test_a_broken_actor_and_a_killed_guardian_come_back_and_a_broken_executor_ends_the_run_flat(
+    venue: VenueThread, makers: Callable[..., Maker], quick: Path
 ) -> None:
-    maker = makers(venue)
+    maker = makers(venue, "--config", str(quick))
     maker.quoting()
-    for actor in ("strategy", "executor"):
-        log = requests.get(venue.info["url"] + "/control/log", timeout=5).json()
-        injected_ns = time.monotonic_ns()
+    guardian = maker.status()["guardian"]["pid"]
+
+    def broken(actor: str) -> None:
         fault = {"id": "T01", "actor": actor}
         assert requests.post(venue.info["url"] + "/control/faults", json=fault, timeout=5).status_code == 200
 
-        def cancels(after: int = log[-1]["seq"], since_ns: int = injected_ns) -> list[dict[str, Any]]:
+    for what, breaks in (
+        ("strategy", lambda: broken("strategy")),
+        ("guardian", lambda: os.kill(guardian, signal.SIGKILL)),
+        ("executor", lambda: broken("executor")),
+    ):
+        last = requests.get(venue.info["url"] + "/control/log", timeout=5).json()[-1]["seq"]
+        broken_ns = time.monotonic_ns()
+        breaks()
+
+        def cancels(after: int = last, since_ns: int = broken_ns) -> list[dict[str, Any]]:
             rows = requests.get(venue.info["url"] + "/control/log", params={"after": after}, timeout=5).json()
             return [row for row in rows if row["path"] == "/cancel-all" and row["monotonic_ns"] > since_ns]
 
-        until(cancels, 5, f"cancel-all after {actor} broke")
-        if actor == "strategy":
+        until(cancels, 5, f"cancel-all after {what} broke")
+        if what != "executor":
             until(lambda: maker.status()["state"] != "quoting", 5, "it stops quoting")
             maker.quoting(40)
+    assert maker.status()["guardian"]["pid"] != guardian
     out, err = maker.process.communicate(timeout=20)
     assert maker.process.returncode == 70, err.decode()
     assert orjson.loads(out)["flat_verified"] and maker.resting() == []
@@ -308,8 +331,12 @@ def test_no_secret_shows_anywhere(venue: VenueThread, makers: Callable[..., Make
     until(lambda: maker.status().get("state") == "quoting", 40, "quoting", maker.status)
     requests.post(venue.info["url"] + "/control/faults", json={"id": "T01", "actor": "user"}, timeout=5)
     until(lambda: maker.status()["state"] != "quoting", 5, "an actor failed, with its traceback in the log")
-    process = Path(f"/proc/{maker.process.pid}")
-    shown = {name: (process / name).read_bytes() for name in ("cmdline", "environ")}
+    shown = {}
+    for pid in (maker.process.pid, maker.status()["guardian"]["pid"]):
+        process = Path(f"/proc/{pid}")
+        shown |= {f"{name} of {pid}": (process / name).read_bytes() for name in ("cmdline", "environ")}
+        core = next(line for line in (process / "limits").read_text().splitlines() if "core file" in line)
+        assert core.split()[4:6] == ["0", "0"], "a core would hold them all"
     shown["status"] = "".join(maker.answer("status", "--json", "--run-dir", str(maker.run_dir))[1:]).encode()
     shown["halt"] = "".join(maker.answer("halt", "--run-dir", str(maker.run_dir))[1:]).encode()
     for command in ("status", "resume"):

@@ -1,7 +1,8 @@
 """Records a second that are led through an executor again and compared, and how long a start waits for a journal.
 
 `python -m bot.bench.replay --records 1000000` writes the journal of a busy day for the wallet of an embedded venue, reruns
-all of it, starts a bot on it and prints one JSON line: `ready_s` is from the command to quoting.
+all of it, starts a bot on it and prints one JSON line: `ready_s` is from the command to quoting, and depends on
+`records_since_snapshot` rather than on all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bot.bench.day import WALLET, journal_of_a_day
 from bot.bench.figures import ROUNDS, Figures, conditions, medians
 from bot.embedded import EmbeddedVenue
 from bot.history.journal import read, segments
-from bot.history.records import Wallet
+from bot.history.records import Record, Wallet
 from bot.history.replay import Rerun
 from bot.restart import executor_of
 from bot.state import read_json
@@ -60,7 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
             wallet = Wallet(chain_id=WALLET.chain_id, funder=address, signer=address, signature_type=0)
             journal = folder / "clobmaker" / f"sim-{info['venue_id']}" / "journal"
             journal_of_a_day(journal, records, wallet)
-            figures = {**rerun(journal), "segments": len(segments(journal)), "ready_s": ready_s(folder, info["url"])}
+            last = sum(isinstance(item, Record) for item in read(segments(journal)[-1:]))
+            figures = {**rerun(journal), "segments": len(segments(journal)), "records_since_snapshot": last}
+            figures["ready_s"] = ready_s(folder, info["url"])
         finally:
             venue.stop()
     sys.stdout.write(orjson.dumps({**figures, "conditions": conditions()}).decode() + "\n")

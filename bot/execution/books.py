@@ -202,7 +202,6 @@ class Books:
         self.out.append(GateChange(symbol=symbol, epoch=self.epoch_of(symbol), reason=reason))
         for order in resting:
             self.tell(Event.CANCEL_WANTED, order)
-        self.mark(symbol)
 
     # -- one event to one order ----------------------------------------------------------------------------------------
 

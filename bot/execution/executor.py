@@ -51,7 +51,7 @@ from bot.messages import (
     TimerTick,
     TradesRead,
 )
-from bot.units import LOT, NS_PER_S, Ns, Px, Usd, notional
+from bot.units import LOT, NS_PER_S, Ns, Px, Qty, Usd, notional
 
 DAY_NS: Ns = 86_400 * NS_PER_S
 USER_FEED = "user"
@@ -252,10 +252,10 @@ class Executor(Reads):
 
     def _still_fits(self, desk: Desk, order: Order, target: Target, mode: QuoteMode) -> bool:
         """May an order that is not quite what is wanted stay?"""
-        if order.up_px != target.up_px or (mode is QuoteMode.REDUCE_ONLY and order.leaves_qty > target.qty):
+        if order.up_px != target.up_px:
             return False
         # The wish may be larger than the limits allow, or not sellable now: compare with what would be placed instead.
-        fitted, _ = self._fit(desk, target, order)
+        fitted = self._fit(desk, target, order)
         return fitted is not None and slots.keeps(order, fitted, mode)
 
     def _may_place(self, desk: Desk, slot: Slot, target: Target) -> bool:
@@ -272,27 +272,21 @@ class Executor(Reads):
             or utc_ns >= desk.market.end_utc_ns
         )
 
-    def _fit(self, desk: Desk, target: Target, own: Order | None) -> tuple[Target | None, bool]:
-        """The target cut to what inventory, limits and cash allow beside everything but `own`; was it mirrored?"""
+    def _fit(self, desk: Desk, target: Target, own: Order | None) -> Target | None:
+        """The target cut to what inventory, limits and cash allow beside everything but `own`."""
         market, symbol = desk.market, desk.market.symbol
         use, all_ = self._beside(desk, own)
         held = self.positions.of(symbol).tokens.get(target.asset_id, 0)
         sellable = held - self.positions.unsettled_qty(target.asset_id)
         fitted = slots.feasible(target, market, use, sellable)
-        room = self.risk.room(
-            use,
-            all_,
-            self.positions.cash - all_.buying,
-            up_token=fitted.up_token,
-            side=fitted.side,
-            px=fitted.px,
-        )
         if self.ghosts(fitted.asset_id) > self.risk.limits.unsettled_max:
-            room = 0
-        qty = min(fitted.qty, room)
-        if qty < market.min_qty:
-            return None, False
-        return msgspec.structs.replace(fitted, qty=qty), fitted.side is not target.side
+            return None
+        qty = min(fitted.qty, self._room(use, all_, up_token=fitted.up_token, side=fitted.side, px=fitted.px))
+        return msgspec.structs.replace(fitted, qty=qty) if qty >= market.min_qty else None
+
+    def _room(self, use: Use, all_: Total, *, up_token: bool, side: Side, px: Px) -> Qty:
+        free_cash = self.positions.cash - all_.buying
+        return self.risk.room(use, all_, free_cash, up_token=up_token, side=side, px=px)
 
     def _beside(self, desk: Desk, own: Order | None) -> tuple[Use, Total]:
         """What everything but `own` uses of the limits, in its market and in all."""
@@ -307,15 +301,9 @@ class Executor(Reads):
             if not order.is_open or order.cancel_wanted:
                 continue
             use, all_ = self._beside(desk, order)
-            room = self.risk.room(
-                use,
-                all_,
-                self.positions.cash - all_.buying,
-                up_token=order.asset_id == desk.market.up_token,
-                side=order.side,
-                px=order.px,
-            )
-            if room + LOT <= order.leaves_qty:
+            up_token = order.asset_id == desk.market.up_token
+            room = self._room(use, all_, up_token=up_token, side=order.side, px=order.px)
+            if room + LOT < order.leaves_qty:  # less is dust
                 self.alert(2, f"order {order.order_id} has no room any more within the limits")
                 self.tell(Event.CANCEL_WANTED, order)
 
@@ -328,7 +316,7 @@ class Executor(Reads):
             return
         if self.risk.crowded(self.use(desk), self.live_count(), up_token=target.up_token):
             return
-        fitted, mirror = self._fit(desk, target, None)
+        fitted = self._fit(desk, target, None)
         if fitted is None:
             return
         repeats = slot.repeats(target.up_px, self.now)
@@ -345,9 +333,9 @@ class Executor(Reads):
             return
         slot.spent_seq = intent.seq
         slot.count(target.up_px, self.now)
-        self._submit(desk, slot, fitted, intent, mirror)
+        self._submit(desk, slot, fitted)
 
-    def _submit(self, desk: Desk, slot: Slot, target: Target, intent: QuoteIntent, mirror: bool) -> None:
+    def _submit(self, desk: Desk, slot: Slot, target: Target) -> None:
         market = desk.market
         self._salt += 1
         money = notional(target.px, target.qty)
@@ -384,7 +372,7 @@ class Executor(Reads):
             created_ns=self.now,
             leg=slot.name,
             up_px=target.up_px,
-            mirror=mirror,
+            mirror=target.mirror,
         )
         self.orders.add(order)
         self.mark(market.symbol)

@@ -90,13 +90,12 @@ class Facts(Books):
                 self.tell(Event.CANCEL_WANTED, order)  # it stands at the price of a second ago
 
     def _cancellation(self, order: Order | None, report: ExecutionReport) -> None:
-        asked_for = order is None or order.cancel_wanted or not order.is_open or self._over(order.symbol)
+        rested = order is not None and order.is_open and not order.cancel_wanted and not self._over(order.symbol)
         self.tell(Event.CANCELLATION, order, report, cum=report.cum_qty)
-        if asked_for or order is None or order.state.value == "filled":
-            return
-        self._unasked.append(self.now)
-        if len(self._unasked) == 2 and self.now - self._unasked[0] <= BURST_NS:
-            self.fail("the venue cancelled orders that nobody asked it to")
+        if rested:
+            self._unasked.append(self.now)
+            if len(self._unasked) == 2 and self.now - self._unasked[0] <= BURST_NS:
+                self.fail("the venue cancelled orders that nobody asked it to")
 
     def _over(self, symbol: str) -> bool:
         """Has this market ended, so that the venue may cancel by itself?"""

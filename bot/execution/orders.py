@@ -219,6 +219,7 @@ class Orders:
         self._cum: Qty | None = None
         self._qty: Qty = 0
         self._asked_ns: Ns = 0
+        self._event = Event.SUBMIT
         self._do: list[Do] = []
 
     def add(self, order: Order) -> None:
@@ -312,13 +313,13 @@ class Orders:
 
         `cum` is m of V(m), None where it was not said; `qty` a trade's size; `asked_ns` when a read was asked.
         """
-        self._now, self._cum, self._qty, self._asked_ns = now_ns, cum, qty, asked_ns
+        self._event, self._now, self._cum, self._qty, self._asked_ns = event, now_ns, cum, qty, asked_ns
         self._do = []
         if order is None:
             for code in CELLS[event, None]:
                 assert code != "bug", f"{event} for an order we do not know"
-                if code in NONE_DO:
-                    self._do.append(NONE_DO[code])
+                if code in EMIT:
+                    self._do.append(EMIT[code])
             return self._do
         if event is Event.SNAPSHOT_LISTS:
             order.absent = 0
@@ -326,7 +327,12 @@ class Orders:
             order.listed = 0
         for code in CELLS[event, order.state]:
             assert code != "bug", f"{event} in state {order.state}"
-            STEPS[code](self, order, event)
+            if code in STEPS:
+                STEPS[code](self, order)
+            elif code in GO:
+                self._enter(order, GO[code])
+            else:
+                self._do.append(EMIT[code])
         self._after(order)
         return self._do
 
@@ -368,120 +374,106 @@ class Orders:
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
-    def _pass(self, order: Order, event: Event) -> None:
+    def _pass(self, order: Order) -> None:
         return
 
-    def _work(self, order: Order, event: Event) -> None:
+    def _work(self, order: Order) -> None:
         if order.cancel_wanted or order.epoch < self._epoch_of(order.symbol):
             self._enter(order, PC)
             self._do.append(Do.DELETE)
         else:
             self._enter(order, W)
 
-    def _submit(self, order: Order, event: Event) -> None:
+    def _submit(self, order: Order) -> None:
         order.sent_ns = order.changed_ns = self.changed_ns = self._now
         self._enter(order, PN)
 
-    def _cancel(self, order: Order, event: Event) -> None:
+    def _cancel(self, order: Order) -> None:
         self._enter(order, CX)
         order.tail_ns = self._now  # until V or a query tells how much was matched
 
-    def _want_cancel(self, order: Order, event: Event) -> None:
+    def _want_cancel(self, order: Order) -> None:
         order.cancel_wanted = True
         if not order.delete_due_ns:
             order.delete_due_ns = self._now + self._timers.cancel_ns
 
-    def _delete_if_wanted(self, order: Order, event: Event) -> None:
+    def _delete_if_wanted(self, order: Order) -> None:
         if order.cancel_wanted:
             self._do.append(Do.DELETE)
 
-    def _delete_if_before(self, order: Order, event: Event) -> None:
+    def _delete_if_before(self, order: Order) -> None:
         if order.delete_ns < self._asked_ns:
             self._do.append(Do.DELETE)
 
-    def _query(self, order: Order, event: Event) -> None:
+    def _query(self, order: Order) -> None:
         if not order.query_due_ns:
             order.query_due_ns = max(self._now, order.queried_ns + self._timers.query_gap_ns)
         self._do.append(Do.QUERY)
 
-    def _raise_cum(self, order: Order, event: Event) -> None:
+    def _raise_cum(self, order: Order) -> None:
         if self._cum is None:
             return
         order.venue_cum = max(order.venue_cum, self._cum)
-        if event in (Event.CANCELLATION, Event.QUERY_CANCELED):
+        if self._event in (Event.CANCELLATION, Event.QUERY_CANCELED):
             order.tail_ns = 0
 
-    def _fill(self, order: Order, event: Event) -> None:
+    def _fill(self, order: Order) -> None:
         order.cum_qty += self._qty
         order.empty_query = False
         self._do.append(Do.FILL)
 
-    def _void(self, order: Order, event: Event) -> None:
+    def _void(self, order: Order) -> None:
         order.cum_qty -= self._qty
         order.voided += self._qty
         self._do.append(Do.VOID)
 
-    def _tomb(self, order: Order, event: Event) -> None:
+    def _tomb(self, order: Order) -> None:
         order.voided += self._qty  # matched and reverted: the venue's cumulative figure may hold it, no trade will
         self._do.append(Do.TOMB)
 
-    def _gone(self, order: Order, event: Event) -> None:
-        if event is Event.QUERY_NULL:
+    def _gone(self, order: Order) -> None:
+        if self._event is Event.QUERY_NULL:
             order.empty_query = True
         if self._asked_ns >= order.absent_ns + self._timers.snap_ns or not order.absent:
             order.absent += 1
             order.absent_ns = self._asked_ns
         if order.absent >= 2 and order.empty_query and not order.debt:
-            self._cancel(order, event)
+            self._cancel(order)
 
-    def _gone_after_settle(self, order: Order, event: Event) -> None:
+    def _gone_after_settle(self, order: Order) -> None:
         since = max(order.sent_ns, order.since_ns) if order.voided else order.sent_ns
         if self._now - since >= self._timers.settle_ns:
-            self._gone(order, event)
-        elif event is Event.QUERY_NULL:
+            self._gone(order)
+        elif self._event is Event.QUERY_NULL:
             order.empty_query = True
 
-    def _back(self, order: Order, event: Event) -> None:
+    def _back(self, order: Order) -> None:
         order.listed += 1
         if order.listed >= 2:
-            order.listed = 0
             self._do.append(Do.ALARM)
             self._enter(order, PC)
             self._do.append(Do.DELETE)
 
-    def _over(self, order: Order, event: Event) -> None:
+    def _over(self, order: Order) -> None:
         if max(order.cum_qty, order.venue_cum) > order.order_qty + DUST:
             self._do.append(Do.ALARM)
 
-    def _reject_if_unmatched(self, order: Order, event: Event) -> None:
+    def _reject_if_unmatched(self, order: Order) -> None:
         if order.venue_cum or order.cum_qty:
             self._do.append(Do.ALARM)
-            self._query(order, event)
+            self._query(order)
         else:
             self._enter(order, RJ)
 
 
-Step = Callable[[Orders, Order, Event], None]
-
-
-def _to(state: OrderState) -> Step:
-    return lambda orders, order, event: orders._enter(order, state)
-
-
-def _emit(do: Do) -> Step:
-    return lambda orders, order, event: orders._do.append(do)
-
+Step = Callable[[Orders, Order], None]
 
 STEPS: dict[str, Step] = {
     "=": Orders._pass,
     ">W*": Orders._work,
     ">PN": Orders._submit,
     ">CX": Orders._cancel,
-    ">UNK": _to(UNK),
-    ">PC": _to(PC),
-    ">RJ": _to(RJ),
     "w": Orders._want_cancel,
-    "D": _emit(Do.DELETE),
     "D?": Orders._delete_if_wanted,
     "D@": Orders._delete_if_before,
     "Q": Orders._query,
@@ -489,21 +481,29 @@ STEPS: dict[str, Step] = {
     "F": Orders._fill,
     "X": Orders._void,
     "tomb": Orders._tomb,
-    "rank": _emit(Do.RANK),
-    "count": _emit(Do.COUNT),
-    "hold": _emit(Do.HOLD),
-    "new": _emit(Do.NEW),
     "gone": Orders._gone,
     "gone5": Orders._gone_after_settle,
     "back": Orders._back,
     "over": Orders._over,
     "RJ?": Orders._reject_if_unmatched,
-    "!": _emit(Do.ALARM),
-    "!m": _emit(Do.ALARM_MARKET),
-    "warn": _emit(Do.WARN),
+}
+GO = {">UNK": UNK, ">PC": PC, ">RJ": RJ}
+EMIT = {
+    "D": Do.DELETE,
+    "O": Do.ORPHAN,
+    "adopt": Do.ADOPT,
+    "tomb": Do.TOMB,
+    "rank": Do.RANK,
+    "count": Do.COUNT,
+    "hold": Do.HOLD,
+    "new": Do.NEW,
+    "!": Do.ALARM,
+    "!m": Do.ALARM_MARKET,
+    "warn": Do.WARN,
 }
 # Without a record there is nothing to change: only these codes mean something (adopt makes the record, which is then PC).
-NONE_DO = {"O": Do.ORPHAN, "tomb": Do.TOMB, "adopt": Do.ADOPT, "D": Do.DELETE, "new": Do.NEW, "!": Do.ALARM}
+WITHOUT = {"bug", "=", "O", "adopt", ">PC", "D", "tomb", "new", "!"}
+WITH = {"bug", *STEPS, *GO, *EMIT} - {"O", "adopt"}
 
 
 def parse(table: str) -> dict[tuple[Event, OrderState | None], tuple[str, ...]]:
@@ -515,8 +515,7 @@ def parse(table: str) -> dict[tuple[Event, OrderState | None], tuple[str, ...]]:
         event = Event(name.split()[0])
         for state, cell in zip(states, row, strict=True):
             codes = tuple(cell.split())
-            known = {"bug", ">PC", *NONE_DO, "="} if state is None else {"bug", *STEPS}
-            if not codes or not known.issuperset(codes):
+            if not codes or not (WITHOUT if state is None else WITH).issuperset(codes):
                 raise ValueError(f"{event} in {state}: {cell!r}")
             cells[event, state] = codes
     return cells

@@ -118,7 +118,7 @@ class Recovery:
         self._after_flat = BotState.HALTED
         return self._clear(BotState.HALTED, reason, now_ns, epoch)
 
-    def stop(self, reason: str, now_ns: Ns, epoch: int = 0) -> list[Message]:
+    def stop(self, reason: str, now_ns: Ns, epoch: int) -> list[Message]:
         self._after_flat = BotState.STOPPED
         return self._clear(BotState.STOPPING, reason, now_ns, epoch)
 
@@ -160,6 +160,9 @@ class Recovery:
         if self._read.sent_ns and report.asked_ns >= self._read.sent_ns:
             self._read.answered(now_ns, known=report.orders is not None)
         if report.orders is None:
+            if self.state in CLEARING and not self.flat and self._cancel.done:
+                # As long as nobody can say what is left, what was cancelled is cancelled again.
+                self._cancel.again(now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, self._read.tries))
             return []
         trusted_ns = orders.changed_ns + self._timers.snap_ns
         if self.state in CLEARING and not self.flat:
@@ -304,7 +307,7 @@ class Recovery:
         out.append(OrderMassStatusRequest(asked_ns=now_ns))
 
     def _confirm(self, now_ns: Ns, orders: Orders) -> None:
-        if orders.on_wire(now_ns) or orders.debts():
+        if orders.debts():
             return
         self.flat = True
         self.clearing_ns = 0

@@ -31,6 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     px: Px
     up_px: Px
     qty: Qty
+    mirror: bool = False  # of a sale for want of settled shares
 
 
 class Slot:
@@ -128,7 +129,7 @@ def wanted(desk: Desk, name: str) -> Target | None:
     return _target(desk.market, bid=bid, side=side, up_px=up_px, qty=qty)
 
 
-def _target(market: Market, *, bid: bool, side: Side, up_px: Px, qty: Qty) -> Target:
+def _target(market: Market, *, bid: bool, side: Side, up_px: Px, qty: Qty, mirror: bool = False) -> Target:
     up = bid == (side is Side.BUY)
     return Target(
         asset_id=market.up_token if up else market.down_token,
@@ -137,6 +138,7 @@ def _target(market: Market, *, bid: bool, side: Side, up_px: Px, qty: Qty) -> Ta
         px=up_px if up else PX_ONE - up_px,
         up_px=up_px,
         qty=qty // LOT * LOT,
+        mirror=mirror,
     )
 
 
@@ -150,7 +152,7 @@ def feasible(target: Target, market: Market, use: Use, sellable: Qty) -> Target:
     if free >= market.min_qty:
         return msgspec.structs.replace(target, qty=free)
     bid = leg_of(market, target.asset_id, Side.SELL) == "bid"
-    return _target(market, bid=bid, side=Side.BUY, up_px=target.up_px, qty=target.qty)
+    return _target(market, bid=bid, side=Side.BUY, up_px=target.up_px, qty=target.qty, mirror=True)
 
 
 def keeps(order: Order, target: Target, mode: QuoteMode) -> bool:

@@ -47,7 +47,7 @@ def over(books: Books, order: Order) -> None:
 
 def _debt(books: Books, order: Order, age_ns: Ns) -> None:
     timers = books.timers
-    if age_ns >= timers.query_gap_ns and not order.query_ns and books.now - order.queried_ns >= timers.query_gap_ns:
+    if age_ns >= timers.query_gap_ns and not order.query_ns:
         books.ask(order)
     if age_ns > timers.debt_ns and books.recovery.state is BotState.QUOTING:
         books.fail(f"no trade shows {order.debt} of order {order.order_id}")

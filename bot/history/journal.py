@@ -30,7 +30,7 @@ from bot.messages import Message
 from bot.units import Ns
 
 SEGMENT_BYTES = 64 << 20
-SEGMENT_RECORDS = 400_000
+SEGMENT_RECORDS = 200_000  # a start reads at most so many, in a few seconds
 KEEP_S = 7 * 86_400.0  # segments not written for longer go
 SUFFIX = ".journal"
 
@@ -194,7 +194,7 @@ class Journal:
 
 def scan(path: Path) -> tuple[int, int, int]:
     """First sequence number of a segment, how many frames are whole, and where the last of them ends; the start is the
-    first of them. Checks every frame and decodes only the start: nobody waits for 400,000 records."""
+    first of them. Checks every frame and decodes only the start: nobody waits for 200,000 records."""
     first_seq = count = end = 0
     for _, after, payload in frames(path.read_bytes(), path.name):
         if not count:

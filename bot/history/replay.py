@@ -106,4 +106,6 @@ def _told_apart(recorded: Sequence[Message], emitted: Sequence[Message]) -> str:
             names = [name for name in was.__struct_fields__ if getattr(was, name) != getattr(now, name)]
             parts = [f"{name} {getattr(now, name)!r}, recorded {getattr(was, name)!r}" for name in names[:3]]
             return f"{type(now).__name__}: {'; '.join(parts)}"
+    if len(recorded) == len(emitted):
+        return "the same messages are written otherwise"
     return f"{len(emitted)} messages, recorded are {len(recorded)}"

@@ -71,8 +71,9 @@ def _number(value: Any) -> Any:
 def bad_elements(text: str) -> Items:
     """The good events in the middle of an unknown one, one that lacks what it must have, and one that is no object."""
     good = events_of(text)
-    spoiled = {name: row for name, row in good[0].items() if name not in ("id", "asset_id", "price_changes")}
-    return [dumped([{"event_type": "weather", "forecast": "rain"}, *good, spoiled, 17])]
+    missing = ("id", "asset_id", "price_changes")
+    spoiled = [{name: row for name, row in event.items() if name not in missing} for event in good[:1]]
+    return [dumped([{"event_type": "weather", "forecast": "rain"}, *good, *spoiled, 17])]
 
 
 # -- W07, W08, W09: damage below JSON --------------------------------------------------------------------------------

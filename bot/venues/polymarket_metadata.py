@@ -239,11 +239,12 @@ def _tokens(market: Mapping[str, Any], name: str) -> tuple[str, str]:
 def _daily_rewards(market: Mapping[str, Any], start_ns: Ns) -> float:
     """USD a day for resting orders by the programmes that cover the window's start; sizes and spreads alone pay nothing."""
     day = datetime.fromtimestamp(start_ns / NS_PER_S, UTC).date().isoformat()
-    return sum(
+    rates = (
         float(row.get("rewardsDailyRate") or 0)
         for row in market.get("clobRewards") or ()
         if str(row.get("startDate") or day)[:10] <= day <= str(row.get("endDate") or day)[:10]
     )
+    return sum(rates, 0.0)
 
 
 def _tick(value: Any) -> int:

@@ -154,6 +154,11 @@ def test_the_service_manager_hears_of_life_only_while_executor_and_root_hold_the
     assert heard == ["quoting", "quoting"] * alive
 
 
+def test_a_venue_of_our_own_that_ended_ends_the_run(tmp_path: Path) -> None:
+    words = (a_maker(), run.StartOptions(ui="none"), run.Signals(), run.RunDir(tmp_path), run.ServiceManager())
+    assert run._watch(*words, lambda: "the embedded venue ended with 1") == "the embedded venue ended with 1"
+
+
 def test_the_embedded_venue_is_told_the_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[list[str]] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from desk_fake import DOWN, SYMBOL, UP, Bench, a_market, acked, of, placement, requests, trade
+from desk_fake import DOWN, SYMBOL, UP, UTC0, Bench, a_market, acked, of, placement, requests, trade
 
 from bot.messages import (
     Balance,
@@ -61,8 +61,11 @@ def test_a_first_start_reads_everything_and_then_quotes_at_once() -> None:
 
 def test_an_intent_becomes_two_orders_that_are_acknowledged() -> None:
     bench = Bench()
-    said = bench.intent(bid=4900, offer=5200)
+    said = bench.intent(bid=4900, offer=5200, cause_ns=77)
     bid, offer = of(NewOrder, said)
+    assert (bid.cause_ns, bid.made_ns, bid.valid_until_ns) == (77, bench.now, bench.now + 250 * NS_PER_MS)
+    assert (bid.cl_ord_id, bid.salt, bid.timestamp_ms) == ("1000-1", 0x1001, (UTC0 + bench.now) // NS_PER_MS)
+    assert (bid.version, bid.neg_risk, bid.tick, bid.epoch, bid.symbol) == (2, False, 100, 0, SYMBOL)
     assert (bid.side, bid.asset_id, bid.px, bid.order_qty) == (Side.BUY, UP, 4900, 20 * QTY_ONE)
     assert (bid.maker_amount, bid.taker_amount) == (9_800_000, 20_000_000)
     assert (offer.side, offer.asset_id, offer.px) == (Side.BUY, DOWN, 4800)
@@ -136,7 +139,8 @@ def test_a_market_resolved_otherwise_the_second_time_halts() -> None:
     bench = Bench()
     bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
     said = bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=DOWN))
-    assert of(Halt, said) and bench.state is BotState.HALTED
+    assert of(Halt, said)[0].reason == "btc-updown-1h-1 was resolved twice, and not alike"
+    assert bench.state is BotState.HALTED
 
 
 def test_a_halt_stays_flat_until_resumed() -> None:
@@ -362,6 +366,8 @@ def test_a_read_of_an_order_without_record_is_a_contradiction_if_the_venue_knows
     bench.tell(OrderStatusReport(order_id="0xf", found=found, asked_ns=bench.now))
     known = found not in (None, FoundStatus.ABSENT)
     assert bench.state is (BotState.FAILING if known else BotState.QUOTING)
+    why = ["the venue knows order 0xf, and we have no record of it"] if known else []
+    assert bench.executor.recovery.reasons == why
 
 
 def test_a_trade_of_the_wrong_token_is_quarantined() -> None:
@@ -703,7 +709,9 @@ def test_a_halt_of_our_own_asks_root_for_the_latch_once() -> None:
     bench = Bench()
     bench.intent(bid=5000)
     said = bench.tell(trade(bench.order().order_id, 25))
-    assert [halt.by for halt in of(Halt, said)] == ["executor"]
+    why = f"order {bench.order().order_id} was filled beyond its size"
+    assert of(Halt, said) == [Halt(reason=why, by="executor", epoch=1)]
+    assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [(1, why)]
     bench.tell(of(Halt, said)[0])
     assert len(of(Halt, bench.sent)) == 1
     bench.run(3)
@@ -722,6 +730,21 @@ def test_three_reverted_fills_in_an_hour_halt() -> None:
             bench.run(15)
             assert bench.state is BotState.QUOTING
     assert bench.state is BotState.HALTED
+    assert of(Halt, bench.sent)[0].reason == "3 fills were reverted within an hour"
+
+
+@pytest.mark.parametrize(
+    ("apart_ns", "state"), [(3600 * NS_PER_S - 1, BotState.HALTED), (3600 * NS_PER_S, BotState.QUOTING)]
+)
+def test_reverts_are_counted_for_an_hour(apart_ns: int, state: BotState) -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    oid = bench.order().order_id
+    for n, at_ns in enumerate((0, apart_ns - 1, apart_ns)):
+        bench.now = 10 * NS_PER_S + at_ns
+        for kind, status in ((ExecType.TRADE, TradeStatus.MATCHED), (ExecType.TRADE_CANCEL, TradeStatus.FAILED)):
+            bench.tell(trade(oid, 1, exec_id=f"t{n}", kind=kind, status=status))
+    assert bench.state is state
 
 
 def test_a_position_report_is_quiet_while_there_is_nothing_to_quote_otherwise_for() -> None:

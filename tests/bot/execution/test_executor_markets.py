@@ -22,6 +22,7 @@ from bot.messages import (
     MarketListed,
     MarketResolved,
     MassCancel,
+    MassCancelReport,
     NewOrder,
     Nudge,
     OpenOrders,
@@ -37,7 +38,7 @@ from bot.messages import (
     TradesRequest,
     TradeStatus,
 )
-from bot.units import NS_PER_S, PX_ONE, QTY_ONE, USD_ONE
+from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE
 
 OTHER = a_market("0xb", "u2", "d2")
 
@@ -76,7 +77,7 @@ def test_a_dropped_market_is_pulled_and_forgotten_when_nothing_of_it_is_left() -
     bench = Bench(obey=False)
     bench.intent(bid=4900)
     said = bench.tell(MarketDropped(symbol=SYMBOL))
-    assert [change.symbol for change in of(GateChange, said)] == [SYMBOL]
+    assert of(GateChange, said) == [GateChange(symbol=SYMBOL, epoch=1, reason="the market is over")]
     assert len(of(CancelOrder, said)) == 1
     assert SYMBOL in bench.executor.desks
     assert of(NewOrder, bench.intent(bid=4900)) == []
@@ -120,6 +121,7 @@ def test_a_resolved_market_is_pulled_and_paid_when_its_last_order_has_ended() ->
     bench.tell(trade(bench.order().order_id, 5))
     said = bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
     assert len(of(CancelOrder, said)) == 1 and of(Settled, said) == []
+    assert [change.reason for change in of(GateChange, said)] == ["the market is resolved"]
     assert of(NewOrder, bench.intent(offer=5500)) == []
     (settled,) = of(Settled, canceled(bench, cum=5))  # type: ignore[arg-type]
     assert (settled.symbol, settled.slug, settled.outcome) == (SYMBOL, "btc-updown-1h-1", "up")
@@ -203,6 +205,7 @@ def test_a_person_who_resumes_writes_off_what_no_trade_ever_showed() -> None:
     alerts = len(bench.executor.alerts)
     bench.tell(Resume(by="somebody"))
     assert (order.debt, order.exposure, order.voided) == (0, 0, 5 * QTY_ONE)
+    assert order.order_id not in bench.executor.orders.live or order.query_ns
     assert bench.executor.alerts[-1].text == f"the fill debt of order {order.order_id} is written off by somebody"
     assert (len(bench.executor.alerts), bench.executor.alerts[-1].level) == (alerts + 1, 2)
     assert bench.executor.use(bench.executor.desks[SYMBOL]).long == 0
@@ -279,11 +282,17 @@ def test_a_restart_chases_what_was_out_and_begins_its_counts_anew() -> None:
     assert all(bench.order(n).cancel_wanted for n in (0, 1))
     body = bench.executor.status_report().body
     assert (body["state"], body["epoch"], body["flat"], body["alerts"]) == ("starting", epoch, False, [])
-    assert body["orders"]["placed"] == body["risk"]["wishes"]["max"] == 0
+    assert body["orders"]["placed"] == body["risk"]["wishes"]["max"] == bench.executor.alert_seq == 0
     assert body["intents"] == {"handled": 0, "refused": 0}
     assert body["user_events"] == {"handled": 0, "duplicates": 0, "quarantined": 0}
     assert bench.executor.recovery.clearing_ns == 0 and not bench.executor.recovery.user_up
     assert all(report.working for report in of(PositionReport, bench.sent[-1:]))
+
+
+def test_a_restart_while_starting_is_reported_of_every_market() -> None:
+    bench = Bench(start=False)
+    bench.tell(MarketListed(market=a_market()))
+    assert [report.symbol for report in of(PositionReport, bench.tell(Restarted()))] == [SYMBOL]
 
 
 def test_after_a_restart_the_same_intents_count_anew_and_salts_begin_at_the_new_base() -> None:
@@ -425,6 +434,7 @@ def test_a_change_of_state_or_epoch_is_told_of_every_market() -> None:
 
 def test_the_status_shows_orders_positions_alerts_and_the_day() -> None:
     bench = Bench(obey=False)
+    assert bench.executor.status_report().component == "executor"
     bench.intent(bid=5000, offer=5200)
     bench.tell(trade(bench.order(0).order_id, 5))
     bench.executor.alert(2, "careful")
@@ -479,6 +489,47 @@ def test_a_delete_is_sent_once_at_a_time_and_says_what_it_is_for() -> None:
     bench.tick()
     bench.executor.delete(order)
     assert order.deletes == 2
+
+
+def test_a_mass_cancel_without_usable_answer_is_repeated_soon() -> None:
+    bench = Bench(obey=False)
+    bench.tell(Fail(reason="test"))
+    bench.tell(MassCancelReport(symbol="", known=False, asked_ns=bench.now))
+    bench.now += 450 * NS_PER_MS
+    assert of(MassCancel, bench.tick()) == [MassCancel(reason="not confirmed yet", made_ns=bench.now)]
+
+
+def test_a_market_is_pulled_again_and_again_at_an_epoch_of_its_own() -> None:
+    bench = Bench(obey=False)
+    for n in (1, 2):
+        bench.intent(bid=5000)
+        (change,) = of(GateChange, bench.intent(cancel_first=True))
+        assert change == GateChange(symbol=SYMBOL, epoch=n, reason="the strategy pulls")
+        canceled(bench, n - 1)
+        assert of(GateChange, bench.intent(cancel_first=True)) == []  # what has ended needs no pull
+    bench.intent(bid=5000)
+    bench.intent()
+    assert of(GateChange, bench.intent(cancel_first=True)) == []  # nor what is cancelled already
+
+
+def test_alerts_are_numbered() -> None:
+    bench = Bench()
+    for text in ("one", "two"):
+        bench.executor.alert(2, text)
+    assert [(alert.seq, alert.text) for alert in bench.executor.alerts] == [(1, "one"), (2, "two")]
+
+
+def test_an_order_is_asked_for_when_the_venue_may_be_asked_again() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    order = bench.order()
+    order.queried_ns = bench.now - 100 * NS_PER_MS
+    bench.executor.ask(order)
+    bench.executor.ask(order)
+    assert order.query_due_ns == bench.now + 400 * NS_PER_MS
+    order.query_due_ns, order.queried_ns = 0, bench.now - NS_PER_S
+    bench.executor.ask(order)
+    assert order.query_due_ns == bench.now
 
 
 def test_a_mass_cancel_is_charged_with_what_it_may_cancel() -> None:

@@ -15,6 +15,7 @@ from bot.messages import (
     Fail,
     Fill,
     FoundStatus,
+    GateChange,
     Halt,
     MarketDropped,
     MarketListed,
@@ -99,11 +100,14 @@ def test_a_failed_trade_of_an_order_we_do_not_know_is_buried_and_explained() -> 
 def test_a_trade_that_failed_is_void_however_it_is_told(kind: ExecType) -> None:
     bench, order = a_bid()
     bench.tell(trade(order.order_id, 5))
-    bench.tell(trade(order.order_id, 5, kind=kind, status=TradeStatus.FAILED))
+    (fill,) = of(Fill, bench.tell(trade(order.order_id, 5, kind=kind, status=TradeStatus.FAILED)))
+    assert (fill.qty, fill.cl_ord_id) == (-5 * QTY_ONE, order.cl_ord_id)
     assert (bench.net(), order.cum_qty, order.voided) == (0, 0, 5 * QTY_ONE)
     assert bench.executor.user_events == {"handled": 3, "duplicates": 0, "quarantined": 0}
     bench.tell(trade(order.order_id, 5, kind=kind, status=TradeStatus.FAILED))
     assert bench.executor.user_events == {"handled": 3, "duplicates": 1, "quarantined": 0}
+    bench.tell(trade(order.order_id, 5, kind=kind, status=TradeStatus.FAILED))
+    assert bench.executor.user_events == {"handled": 3, "duplicates": 2, "quarantined": 0}
 
 
 def test_duplicates_that_a_read_brings_are_not_counted_as_user_events() -> None:
@@ -135,8 +139,10 @@ def test_a_trade_told_again_with_another_size_or_price_is_read_anew(shares: floa
     said = bench.tell(trade(order.order_id, shares, px=px))
     assert [asked.order_id for asked in of(OrderStatusRequest, said)] == [order.order_id]
     assert (bench.net(), bench.state, bench.executor.alerts[-1].level) == (5, BotState.QUOTING, 2)
+    assert bench.executor.alerts[-1].text.startswith("trade t1 was told again with another size or price")
     bench.tell(trade(order.order_id, shares, px=px, source=Source.READ))
     assert (bench.net(), bench.state) == (5, BotState.FAILING)
+    assert bench.executor.recovery.reasons == ["trade t1 reads otherwise than it was told"]
 
 
 def test_a_void_trade_may_be_told_with_any_size() -> None:
@@ -168,7 +174,9 @@ def test_a_trade_of_an_earlier_run_that_fails_pulls_its_market() -> None:
     bench.intent(bid=5000)
     said = bench.tell(trade("0xold", 5, kind=ExecType.TRADE_CANCEL, status=TradeStatus.FAILED))
     assert [fill.cl_ord_id for fill in of(Fill, said)] == [""]
-    assert of(MassCancel, said)[0].symbol == SYMBOL
+    why = "trade t1 of an earlier run failed"
+    assert of(MassCancel, said) == [MassCancel(symbol=SYMBOL, reason=why, made_ns=bench.now)]
+    assert of(GateChange, said)[0].reason == bench.executor.alerts[-1].text == why
     assert (bench.net(), bench.state) == (0, BotState.QUOTING)
     assert of(NewOrder, bench.intent(bid=5000)) == []  # for five seconds
     bench.run(5)
@@ -192,13 +200,16 @@ def test_a_trade_that_fails_in_a_market_we_do_not_quote_is_told_to_a_person() ->
 @pytest.mark.parametrize("source", [Source.USER, Source.READ])
 def test_a_trade_that_cannot_be_booked_is_set_aside_and_read(source: Source, given: dict[str, object]) -> None:
     bench, order = a_bid()
+    bench.tell(placement(order.order_id))
+    bench.executor.user_events["quarantined"] = 5
     handled = bench.executor.user_events["handled"]
     fields: dict[str, object] = {"shares": 5, "asset_id": UP, "side": Side.BUY, **given}
     said = bench.tell(trade(order.order_id, source=source, **fields))  # type: ignore[arg-type]
     assert (bench.net(), bench.state) == (0, BotState.FAILING)
     assert bench.executor.user_events == {
-        "handled": handled, "duplicates": 0, "quarantined": int(source is Source.USER)
+        "handled": handled, "duplicates": 0, "quarantined": 5 + (source is Source.USER)
     }  # fmt: skip
+    assert bench.executor.recovery.reasons[0].endswith(f"({order.order_id})")
     assert [asked.order_id for asked in of(OrderStatusRequest, said)] == [order.order_id]
 
 
@@ -221,7 +232,9 @@ def test_a_fill_that_took_liquidity_is_told_to_a_person() -> None:
     bench.tell(trade(order.order_id, 5))
     assert len(bench.executor.alerts) == 0
     bench.tell(trade(order.order_id, 5, exec_id="t2", maker=False))
-    assert [alert.level for alert in bench.executor.alerts] == [2]
+    assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [
+        (2, "trade t2 took liquidity although orders are post-only")
+    ]
 
 
 def test_an_order_is_counted_as_filled_at_its_first_fill_only() -> None:
@@ -229,6 +242,9 @@ def test_an_order_is_counted_as_filled_at_its_first_fill_only() -> None:
     for n in range(3):
         bench.tell(trade(order.order_id, 5, exec_id=f"t{n}"))
         assert bench.executor.counts["filled"] == 1
+    bench.intent(offer=5200)
+    bench.tell(trade(bench.order(1).order_id, 5, exec_id="t9"))
+    assert bench.executor.counts["filled"] == 2
 
 
 def test_an_unknown_step_is_owed_beside_what_was_booked_and_voided() -> None:
@@ -323,6 +339,13 @@ def test_a_cancel_without_usable_answer_is_sent_again_ever_later() -> None:
     assert waits == [0.5, 1, 2, 4, 4]
 
 
+def test_a_cancel_that_the_venue_refuses_is_looked_into() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    said = bench.tell(CancelReject(order_id=order.order_id, text="already matched"))
+    assert [message.order_id for message in of(OrderStatusRequest, said)] == [order.order_id]
+
+
 def test_a_cancel_that_nobody_wanted_any_more_is_not_sent_again() -> None:
     bench, order = a_bid()
     bench.tell(trade(order.order_id, 20))
@@ -348,6 +371,8 @@ def test_a_burst_is_two_cancellations_within_two_seconds() -> None:
         bench.now += apart_ns
         unasked(bench, 1)
         assert bench.state is state
+        if state is BotState.FAILING:
+            assert bench.executor.recovery.reasons == ["the venue cancelled orders that nobody asked it to"]
 
 
 def test_cancellations_that_somebody_asked_for_are_no_burst() -> None:
@@ -447,6 +472,31 @@ def test_an_order_of_this_epoch_that_the_gate_calls_old_means_that_somebody_shut
     bench = Bench(obey=False)
     refuse(bench, Reject.EPOCH, Source.GATE)
     assert bench.state is BotState.FAILING
+    assert bench.executor.recovery.reasons == ["the gate's epoch is ahead of ours: somebody shut it"]
+
+
+def test_an_order_that_its_market_was_pulled_under_was_refused_for_a_reason_we_know() -> None:
+    bench = Bench(obey=False)
+    (order,) = of(NewOrder, bench.intent(bid=5000))
+    bench.intent(cancel_first=True)
+    bench.tell(report(order.order_id, ExecType.REJECTED, Source.GATE, reject=Reject.EPOCH))
+    assert bench.state is BotState.QUOTING
+    assert bench.executor.desks[SYMBOL].slots["bid"].repeats(5000, bench.now) == 0
+
+
+def test_an_order_of_a_pulled_markets_epoch_that_the_gate_calls_old_means_that_somebody_shut_it() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=4900)
+    bench.intent(cancel_first=True)
+    bench.tell(report(bench.order(), ExecType.CANCELED, cum_qty=0))
+    refuse(bench, Reject.EPOCH, Source.GATE)
+    assert bench.state is BotState.FAILING
+
+
+def test_too_small_an_order_is_a_refusal_that_we_can_tell_apart() -> None:
+    bench = Bench(obey=False)
+    refuse(bench, Reject.MIN_SIZE)
+    assert bench.executor.refused == 0
 
 
 @pytest.mark.parametrize("reject", [Reject.SHUT, Reject.STALE])
@@ -513,6 +563,19 @@ def test_an_ack_forgives_one_mismatch_of_versions(reject: Reject, versions: int)
     bench.run(2)
     refuse(bench, reject)
     assert bench.state is BotState.QUOTING and of(Halt, bench.sent) == []
+
+
+def test_the_reasons_of_refusals_that_end_quoting_are_told() -> None:
+    bench = Bench(obey=False)
+    for n in range(2):
+        bench.now += n * 2 * NS_PER_S
+        refuse(bench, Reject.VERSION)
+    assert of(Halt, bench.sent)[0].reason == "the venue refuses our generation of orders"
+    bench = Bench(obey=False)
+    for _ in range(5):
+        refuse(bench, Reject.BALANCE)
+        bench.now += 60 * NS_PER_S
+    assert bench.executor.alerts[-1].text == f"bid of {SYMBOL} is off: 5 balance rejects in a row"
 
 
 def test_what_the_venue_says_of_a_refusal_stands_in_the_reason() -> None:

@@ -141,7 +141,9 @@ def test_no_cell_leads_from_an_ended_order_back_to_work() -> None:
             assert ">W*" not in codes
 
 
-@pytest.mark.parametrize("row", ["E1 x | nonsense", "E1 x | >PC nonsense", "E1 x |", "E99 x | =", "E1 x | = | ="])
+@pytest.mark.parametrize(
+    "row", ["E1 x | nonsense", "E1 x | >PC nonsense", "E1 x | O", "E1 x | adopt", "E1 x |", "E99 x | =", "E1 x | = | ="]
+)
 def test_a_table_with_a_word_that_means_nothing_is_refused(row: str) -> None:
     with pytest.raises(ValueError):
         parse(f"event | PN\n{row}")
@@ -298,6 +300,27 @@ def test_a_voided_order_gets_t_settle_from_its_void_on() -> None:
     for at_ns in (T + TIMERS.settle_ns, T + TIMERS.settle_ns + NS_PER_S):
         orders.apply(NULL, order, at_ns, asked_ns=at_ns)
     assert order.state is OrderState.CANCELED
+
+
+def test_the_epoch_that_counts_is_that_of_the_orders_market() -> None:
+    orders = Orders(epoch_of={SYMBOL: EPOCH, "0xb": EPOCH + 1}.__getitem__)
+    _, first = an_order(OrderState.PENDING_NEW)
+    second = msgspec.structs.replace(first, order_id="p", symbol="0xb")
+    for order in (first, second):
+        orders.add(order)
+    assert [orders.apply(Event.ACKED, order, T) for order in (first, second)] == [[], [Do.DELETE]]
+
+
+def test_voids_and_debts_written_off_add_up() -> None:
+    orders, order = an_order(OrderState.WORKING, cum_qty=FIVE)
+    for _ in range(2):
+        orders.apply(Event.FAILED_KNOWN, order, T, qty=QTY_ONE)
+    orders.apply(Event.FAILED_FIRST, order, T, qty=QTY_ONE)
+    assert (order.voided, order.cum_qty) == (THREE, FIVE - 2 * QTY_ONE)
+    orders.apply(Event.CANCELLATION, order, T, cum=FIVE + THREE)
+    assert order.debt == 2 * QTY_ONE
+    orders.write_off(order)
+    assert (order.debt, order.voided, orders.live) == (0, FIVE, {})
 
 
 # -- what holds after every event ------------------------------------------------------------------------------------

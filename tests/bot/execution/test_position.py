@@ -175,6 +175,15 @@ def test_a_voided_fill_is_not_unsettled_and_never_rises_again() -> None:
     assert not positions.rises(trade("o", 10, status=TradeStatus.CONFIRMED))
 
 
+def test_a_fill_that_was_mined_may_still_be_voided_and_forgotten() -> None:
+    positions = Positions()
+    for key in ("t1", "t2"):
+        positions.book(trade("o", 10, exec_id=key, status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
+    positions.void(trade("o", 10))
+    positions.prune(100, keep_ns=1)
+    assert positions.fills == {} and positions.quantities(a_market())[0] == 10 * QTY_ONE
+
+
 def test_a_step_without_a_word_does_not_rise() -> None:
     positions = Positions()
     booked(positions, 10)

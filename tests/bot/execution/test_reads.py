@@ -23,6 +23,8 @@ from bot.messages import (
     OrderState,
     OrderStatusReport,
     OrderStatusRequest,
+    Shares,
+    SharesRequest,
     Side,
     Source,
     StreamGap,
@@ -129,11 +131,37 @@ def test_a_stranger_is_adopted_cancelled_asked_for_and_halts(token: str, side: S
     said = read(bench, row(token=token, side=side, cum=5))
     order = bench.order()
     assert (order.leg, order.up_px, order.px, order.foreign) == (leg, up_px, 3000, True)
+    assert (order.cl_ord_id, order.epoch, order.answered, order.echoed) == ("", 0, True, True)
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).up.orders == (token == UP)
     assert (order.state, order.cancel_wanted, order.exposure) == (OrderState.PENDING_CANCEL, True, TWENTY)
     assert order.debt == 5 * QTY_ONE
     assert [message.order_id for message in of(CancelOrder, said)] == ["0xf"]  # type: ignore[arg-type]
     assert [message.order_id for message in of(OrderStatusRequest, said)] == ["0xf"]  # type: ignore[arg-type]
     assert len(of(Halt, said)) == 1  # type: ignore[arg-type]
+
+
+def test_a_stranger_has_the_epoch_of_its_market() -> None:
+    bench = Bench(obey=False)
+    bench.executor.desks[SYMBOL].pulls = 3
+    read(bench, row())
+    assert bench.order().epoch == 3
+
+
+def test_a_stranger_uses_the_limits_of_its_market_at_once() -> None:
+    bench = Bench(obey=False)
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == 0
+    bench.tell(event(ExecType.NEW, order_qty=QTY_ONE))
+    read(bench, row())
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == TWENTY
+    assert bench.executor.orphans == {}
+
+
+def test_a_listed_order_that_is_being_cancelled_is_deleted_again() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    said = read(bench, row(order.order_id))
+    assert [message.order_id for message in of(CancelOrder, said)] == [order.order_id]  # type: ignore[arg-type]
 
 
 def test_a_stranger_in_a_market_we_do_not_know_is_cancelled_all_the_same() -> None:
@@ -163,8 +191,9 @@ def test_a_failed_read_of_an_order_is_repeated_later() -> None:
     assert (order.tail_ns > 0, order.venue_cum, bench.executor.venue_down_ns) == (True, 0, bench.now)
     said = bench.run(1.05)
     assert [message.order_id for message in of(OrderStatusRequest, said)] == [order.order_id]
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).long == TWENTY
     status(bench, order, FoundStatus.CANCELED)
-    assert order.exposure == 0
+    assert (order.exposure, bench.executor.use(bench.executor.desks[SYMBOL]).long) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +223,54 @@ def test_a_read_that_finds_nothing_counts_only_when_it_was_asked_late_enough(ago
     read(bench)
     status(bench, order, FoundStatus.ABSENT, asked_ns=bench.now - ago_ms * NS_PER_MS)
     assert order.empty_query is empty
+
+
+def test_a_rejected_order_that_a_read_calls_live_is_a_contradiction() -> None:
+    bench, _ = a_bid()
+    bench.intent(offer=5200)
+    second = bench.order(1)
+    bench.tell(ExecutionReport(order_id=second.order_id, exec_type=ExecType.REJECTED, source=Source.POST))
+    bench.now += NS_PER_S
+    said = status(bench, second, FoundStatus.LIVE)
+    assert (second.state, bench.state) == (OrderState.PENDING_CANCEL, BotState.FAILING)
+    assert second.order_id in {message.order_id for message in of(CancelOrder, said)}  # type: ignore[arg-type]
+
+
+def test_a_live_order_that_is_being_cancelled_is_deleted_again_by_a_read_asked_after_the_delete() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    assert of(CancelOrder, status(bench, order, FoundStatus.LIVE))  # type: ignore[arg-type]
+
+
+def test_a_working_order_that_a_read_does_not_find_is_unknown() -> None:
+    bench, order = a_bid()
+    said = status(bench, order, FoundStatus.ABSENT)
+    assert order.state is OrderState.UNKNOWN
+    assert of(OrderStatusRequest, said)  # type: ignore[arg-type]
+
+
+def test_reads_that_find_nothing_count_only_half_a_second_apart() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    for apart_ms, state in (
+        (0, OrderState.PENDING_CANCEL),
+        (100, OrderState.PENDING_CANCEL),
+        (400, OrderState.CANCELED),
+    ):
+        bench.now += apart_ms * NS_PER_MS
+        status(bench, order, FoundStatus.ABSENT)
+        assert order.state is state
+
+
+def test_a_read_that_says_matched_raises_the_debt_and_is_empty_without_news() -> None:
+    bench, order = a_bid()
+    read(bench)
+    status(bench, order, FoundStatus.MATCHED, cum=20, trades=(trade(order.order_id, 5, source=Source.READ),))
+    assert (order.venue_cum, order.debt, order.empty_query) == (TWENTY, 15 * QTY_ONE, False)
+    status(bench, order, FoundStatus.MATCHED, cum=20, trades=(trade(order.order_id, 5, source=Source.READ),))
+    assert order.empty_query
 
 
 def test_a_query_that_brings_news_is_not_empty() -> None:
@@ -249,7 +326,8 @@ def test_a_failed_trade_of_an_earlier_run_counts_for_nothing_then_or_later(kind:
     trades(bench, trade("0xold", 5, kind=kind, status=TradeStatus.FAILED, **OURS))
     bench.tell(trade("0xold", 5, **{**OURS, "source": Source.USER}))
     assert bench.executor.positions.holdings.get(SYMBOL) is None
-    assert bench.executor.positions.fills["t1", "0xold"].void
+    record = bench.executor.positions.fills["t1", "0xold"]
+    assert (record.void, record.booked_ns, record.symbol) == (True, bench.now, SYMBOL)
 
 
 def test_a_trade_of_our_own_order_is_a_fill_also_in_the_first_read() -> None:
@@ -262,6 +340,8 @@ def test_a_trade_of_our_own_order_is_a_fill_also_in_the_first_read() -> None:
 def test_a_trade_told_before_the_first_read_is_counted_once() -> None:
     bench = Bench(start=False, obey=False)
     trades(bench, trade("0xold", 5, **OURS), trade("0xold", 5, **OURS))
+    record = bench.executor.positions.fills["t1", "0xold"]
+    assert (record.history, record.booked_ns, record.symbol) == (True, bench.now, SYMBOL)
     assert bench.executor.positions.of(SYMBOL).tokens == {UP: 5 * QTY_ONE}
 
 
@@ -308,6 +388,111 @@ def test_a_balance_is_not_believed_while_fills_are_on_their_way() -> None:
     assert bench.executor.positions.cash == 4
 
 
+# -- shares kept back as a fee ---------------------------------------------------------------------------------------
+
+MOST = 500_000 + 200_000 + 10_000  # micro-shares: 7 % of half of 20, and a lot, when 20 were bought at 0.50
+
+
+def taken(*, status: TradeStatus = TradeStatus.MINED) -> Bench:
+    """20 of Up bought as taker at 0.50, so long ago that what the venue has may be asked for."""
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    bench.tell(trade(bench.order().order_id, 20, status=status, maker=False))
+    bench.intent()
+    bench.now += 5 * NS_PER_S
+    return bench
+
+
+def shares(bench: Bench, qty: int | None, **given: object) -> None:
+    fields = {"symbol": SYMBOL, "asset_id": UP, "asked_ns": bench.now, "recv_ns": bench.now, **given}
+    bench.tell(Shares(qty=qty, **fields))  # type: ignore[arg-type]
+
+
+def test_what_a_purchase_as_taker_brought_is_asked_for_when_it_is_on_the_chain() -> None:
+    bench = taken()
+    bench.now -= 1
+    assert of(SharesRequest, bench.tick(0)) == []
+    bench.now += 1
+    assert of(SharesRequest, bench.tick(0)) == [SharesRequest(symbol=SYMBOL, asset_id=UP, asked_ns=bench.now)]
+    assert of(SharesRequest, bench.tick(4999)) == []
+    assert len(of(SharesRequest, bench.tick(1))) == 1
+    assert of(SharesRequest, taken(status=TradeStatus.MATCHED).tick()) == []
+
+
+def test_a_sale_as_taker_brings_no_shares() -> None:
+    bench = Bench(obey=False)
+    bench.executor.positions.book(trade("o", 20, status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
+    bench.executor.mark(SYMBOL)
+    bench.intent(offer=5200, offer_route="sell_yes")
+    bench.tell(trade(bench.order().order_id, 20, px=5200, status=TradeStatus.MINED, maker=False))
+    assert bench.executor.taken == {}
+
+
+@pytest.mark.parametrize(
+    ("kept", "net", "state"),
+    [
+        (-1, 20, BotState.QUOTING),
+        (0, 20, BotState.QUOTING),
+        (1, 19.999999, BotState.QUOTING),
+        (MOST, 19.29, BotState.QUOTING),
+        (MOST + 1, 20, BotState.FAILING),
+    ],
+)
+def test_no_more_is_kept_back_than_a_fee_can_be(kept: int, net: float, state: BotState) -> None:
+    bench = taken()
+    shares(bench, TWENTY - kept)
+    assert (bench.net(), bench.state, bench.executor.taken) == (net, state, {})
+    record = bench.executor.positions.fills["t1", bench.order().order_id]
+    assert (record.fee_qty, record.signed_qty) == (round((20 - net) * QTY_ONE), round(net * QTY_ONE))
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).net == round(net * QTY_ONE)
+    if kept == MOST:
+        assert bench.executor.alerts[-1].text == f"0.71 of token {UP} were kept back as fee"
+    if state is BotState.FAILING:
+        assert bench.executor.recovery.reasons == [f"the venue has 19.29 of token {UP}, 0.710001 less than we"]
+
+
+def test_only_what_was_bought_as_taker_bears_a_fee() -> None:
+    bench = taken()
+    positions = bench.executor.positions
+    positions.book(trade("o", 50, exec_id="maker", status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
+    positions.book(trade("o", 50, exec_id="other", status=TradeStatus.MINED, maker=False), SYMBOL, DOWN, Side.BUY, 1)
+    shares(bench, 70 * QTY_ONE - MOST - 1)
+    assert bench.state is BotState.FAILING
+
+
+@pytest.mark.parametrize(
+    "given", [{"qty": None}, {"asked_ns": 1}, {"order": True}], ids=["unknown", "too soon", "a fill may be on its way"]
+)
+def test_a_read_of_shares_that_proves_nothing_is_asked_again(given: dict[str, object]) -> None:
+    bench = taken()
+    if given.pop("order", False):
+        bench.intent(bid=4900)
+    shares(bench, **{"qty": TWENTY - 1, **given})  # type: ignore[arg-type]
+    assert (bench.net(), set(bench.executor.taken)) == (20, {UP})
+
+
+@pytest.mark.parametrize(("ago_ms", "net"), [(500, 19.5), (501, 20)])
+def test_a_read_of_shares_counts_from_half_a_second_after_the_last_fill(ago_ms: int, net: float) -> None:
+    bench = taken()
+    bench.executor.positions.last_booked_ns = bench.now - 1000 * NS_PER_MS
+    shares(bench, TWENTY - QTY_ONE // 2, asked_ns=bench.now - ago_ms * NS_PER_MS)
+    assert bench.net() == net
+
+
+@pytest.mark.parametrize("why", ["resolved", "unknown market", "not asked for"])
+def test_a_read_of_shares_that_nobody_waits_for_changes_nothing(why: str) -> None:
+    bench = taken()
+    if why == "resolved":
+        bench.executor.positions.pay_out(SYMBOL, DOWN, bench.now)
+    elif why == "unknown market":
+        del bench.executor.desks[SYMBOL]
+    else:
+        bench.executor.taken.clear()
+    before = dict(bench.executor.positions.of(SYMBOL).tokens)
+    shares(bench, TWENTY - 1)
+    assert (bench.executor.taken, bench.executor.positions.of(SYMBOL).tokens) == ({}, before)
+
+
 # -- orphans ---------------------------------------------------------------------------------------------------------
 
 
@@ -326,8 +511,8 @@ def test_an_orphan_counts_with_the_most_that_any_of_its_events_says() -> None:
         event(ExecType.UPDATE, cum_qty=4 * QTY_ONE),
     ):
         bench.tell(report)
-        sizes.append(bench.executor.use(bench.executor.desks[SYMBOL]).long // QTY_ONE)
-    assert sizes == [0, 3, 20, 20]
+        sizes.append(bench.executor.use(bench.executor.desks[SYMBOL]).long)
+    assert sizes == [0, 3 * QTY_ONE, TWENTY, TWENTY]
     orphan = bench.executor.orphans["0xf"]
     assert (orphan.px, orphan.side, len(orphan.reports)) == (3000, Side.BUY, 4)
 
@@ -455,13 +640,18 @@ def test_gaps_within_a_second_are_one() -> None:
         gap(bench)
         bench.now += 30 * NS_PER_MS
     assert bench.state is BotState.FAILING and len(bench.executor._gaps) == 1
+    bench.now += 130 * NS_PER_MS
+    gap(bench)
+    assert len(bench.executor._gaps) == 2
 
 
 @pytest.mark.parametrize(("apart_s", "state"), [(29, BotState.HALTED), (30, BotState.FAILING)])
 def test_the_eleventh_gap_within_five_minutes_halts(apart_s: int, state: BotState) -> None:
     bench = Bench()
-    for _ in range(11):
+    for n in range(11):
         bench.executor.recovery.state = BotState.QUOTING
         gap(bench)
+        assert bench.state is (state if n == 10 else BotState.FAILING)
         bench.now += apart_s * NS_PER_S
-    assert bench.state is state
+    why = ["more than 10 gaps of the user stream in five minutes"] if state is BotState.HALTED else []
+    assert [halt.reason for halt in of(Halt, bench.sent)] == why

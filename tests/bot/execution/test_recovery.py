@@ -155,7 +155,9 @@ def test_flat_needs_a_second_cancel_all_and_two_empty_reads_half_a_second_apart(
     story = Story().quoting()
     story.said += story.recovery.fail("why", story.now)
     story.canceled()
-    assert kinds(story.step()) == [MassCancel]  # the first one may have passed a POST
+    assert story.step() == [
+        MassCancel(reason="not confirmed yet", made_ns=story.now)
+    ]  # the first may have passed a POST
     story.canceled()
     assert story.step() == []
     assert kinds(story.step(400)) == [OrderMassStatusRequest]
@@ -193,6 +195,34 @@ def test_an_unknown_read_is_no_empty_one() -> None:
         story.now += S
         story.read(known=False)
     assert not story.recovery.flat
+
+
+def test_while_reads_say_nothing_the_cancel_all_is_repeated_ever_later() -> None:
+    story = cleared()
+    story.recovery._read.tries = 0
+    repeats = []
+    for _ in range(20 * 40):
+        for message in story.step():
+            if isinstance(message, MassCancel):
+                repeats.append(story.now)
+                story.canceled()
+            else:
+                story.read(known=False)
+    waits = [(later - sooner) / S for sooner, later in pairwise(repeats)]
+    assert len(repeats) >= 8 and max(waits) >= 4 and min(waits) >= 0.5
+    story.answered = len(story.said)
+    assert story.obey(6)[:2] == ["failing", "cooldown"]
+
+
+def test_an_unknown_read_of_a_bot_that_is_flat_or_quoting_cancels_nothing() -> None:
+    story = Story().quoting()
+    story.read(known=False)
+    assert MassCancel not in kinds(story.step(S / MS))
+    story.said += story.recovery.halt("why", story.now)
+    story.obey(3)
+    assert story.recovery.flat
+    story.read(known=False)
+    assert MassCancel not in kinds(story.step(S / MS))
 
 
 def test_a_read_asked_too_soon_after_a_change_is_no_proof() -> None:
@@ -355,11 +385,17 @@ def test_what_happens_to_a_flat_bot_that_stays_out_is_cleared_again(
     end: str, state: BotState, clears: BotState
 ) -> None:
     story = Story().quoting()
-    story.said += getattr(story.recovery, end)("why", story.now)
+    story.said += getattr(story.recovery, end)("why", story.now, 0)
     story.obey(3)
     assert (story.state, story.recovery.flat) == (state, True)
-    said = story.recovery.fail("an order of ours appeared", story.now)
-    assert kinds(said) == [GateChange, MassCancel]
+    epoch = story.recovery.epoch
+    how = story.recovery.fail if end == "halt" else story.recovery.halt
+    said = how("an order of ours appeared", story.now, epoch + 5)
+    assert said == [
+        GateChange(epoch=epoch + 6, shut=True, reason="an order of ours appeared"),
+        MassCancel(reason="an order of ours appeared", made_ns=story.now),
+    ]
+    assert story.recovery.clearing_ns == story.now
     assert (story.state, story.recovery.flat) == (clears, False)
     story.said += said
     story.obey(3)
@@ -370,9 +406,11 @@ def test_a_halt_while_failing_stays_out_and_a_halt_while_stopping_only_adds_a_re
     story = cleared()
     assert kinds(story.recovery.halt("worse", story.now)) == [GateChange, MassCancel]
     assert story.state is BotState.HALTED
-    assert kinds(story.recovery.stop("the end", story.now)) == [GateChange, MassCancel]
+    assert kinds(story.recovery.stop("the end", story.now, 0)) == [GateChange, MassCancel]
     assert story.state is BotState.STOPPING
     assert story.recovery.halt("too late", story.now) == []
+    assert kinds(story.recovery.halt("too late", story.now, 99)) == [GateChange]
+    assert story.recovery.epoch == 100
     assert story.state is BotState.STOPPING and "too late" in story.recovery.reasons
     story.said.append(MassCancel())
     assert story.obey(3) == ["stopping", "stopped"]

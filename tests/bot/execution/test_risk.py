@@ -322,7 +322,16 @@ def test_a_price_far_from_our_own_fair_value_is_not_sent(fair: int) -> None:
     assert sizes(bench.intent(bid=px - 500, fair_e6=fair)) == [20]
     assert row(bench, "collar") == (0.05, 0.05)
     assert sizes(bench.intent(bid=px - 500, offer=px + 500, fair_e6=fair)) == [20]
-    assert [alert.level for alert in bench.executor.alerts] == [2, 2]
+    bench.tick()  # the same intent is not told of again
+    assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [
+        (2, f"bid {bid} is too far from fair {px}") for bid in (px - 600, px + 600)
+    ]
+
+
+def test_a_collar_is_in_whole_price_units_and_said_so() -> None:
+    bench = Bench(limits=Limits(collar=500))
+    bench.intent(bid=4400, fair_e6=512_399)
+    assert bench.executor.alerts[-1].text == "bid 4400 is too far from fair 5123"
 
 
 def test_without_a_fair_value_there_is_no_collar() -> None:
@@ -333,6 +342,14 @@ def test_without_a_fair_value_there_is_no_collar() -> None:
 
 @breaks("unsettled_max")
 def test_shares_that_never_reach_the_chain_stop_new_orders_of_their_token() -> None:
+    bench = Bench(limits=Limits(unsettled_max=20 * QTY_ONE))
+    bench.intent(bid=5000)
+    bench.tell(trade(bench.order().order_id, 20))
+    bench.resting.clear()
+    bench.intent()
+    bench.now += 61 * NS_PER_S
+    assert sizes(bench.intent(bid=4900)) == [20]  # as many as the limit are not more than it
+
     bench = Bench(limits=Limits(unsettled_max=19 * QTY_ONE))
     bench.intent(bid=5000)
     bench.tell(trade(bench.order().order_id, 20))
@@ -402,8 +419,8 @@ def test_more_orders_than_intents_asked_for_halt() -> None:
     bench.intent()
     bench.executor.counts["placed"] += 1  # a loop sent one
     said = bench.intent(bid=4900)
-    assert of(Halt, said) and of(NewOrder, said) == []
-    assert bench.state is BotState.HALTED
+    assert [halt.reason for halt in of(Halt, said)] == ["4 orders were asked for and sent, and one more would leave"]
+    assert of(NewOrder, said) == [] and bench.state is BotState.HALTED
 
 
 def test_an_intent_that_is_refused_asks_for_no_order() -> None:
@@ -465,8 +482,9 @@ def test_orders_in_a_row_without_usable_answer_fail_the_bot() -> None:
     bench.intent(bid=4900, offer=5200)
     bench.tell(OutcomeUnknown(order_id=bench.order(0).order_id, request=Request.NEW))
     assert (bench.state, row(bench, "unanswered_max")) == (BotState.QUOTING, (1, 2))
-    bench.tell(OutcomeUnknown(order_id=bench.order(1).order_id, request=Request.NEW))
+    bench.tell(OutcomeUnknown(order_id=bench.order(1).order_id, request=Request.NEW, text="HTTP 500"))
     assert (bench.state, row(bench, "unanswered_max")) == (BotState.FAILING, (0, 2))
+    assert bench.executor.recovery.reasons == ["2 orders in a row got no usable answer: HTTP 500"]
 
 
 @pytest.mark.parametrize("name", ["refused_max", "unanswered_max"])
@@ -654,6 +672,77 @@ def test_an_order_that_has_no_room_any_more_is_cancelled(given: dict[str, int], 
     of_both_tokens = {"mkt_notional_max", "shares_max", "capital_max"}
     assert (offer.order_id in gone) is bool(of_both_tokens & set(given))
     assert bench.state is BotState.QUOTING
+
+
+def test_what_is_being_cancelled_or_has_ended_is_not_cancelled_for_want_of_room() -> None:
+    bench = Bench(limits=Limits(q_max=30 * QTY_ONE), obey=False)
+    bench.intent(bid=5000)
+    bench.tell(acked(bench.order().order_id))
+    bench.intent()
+    bench.tell(ExecutionReport(order_id=bench.order().order_id, exec_type=ExecType.CANCELED, source=Source.CANCEL))
+    bench.intent(bid=4900, size=10)  # beside the tail of the first
+    bench.tell(acked(bench.order(1).order_id))
+    bench.intent()
+    assert of(CancelOrder, foreign(bench, 30)) == []  # type: ignore[arg-type]
+    assert len(bench.executor.alerts) == 0
+
+
+def test_orders_after_one_that_is_being_cancelled_are_looked_at_too() -> None:
+    bench = Bench(limits=Limits(loss_max_all=25 * USD_ONE), obey=False)
+    bench.intent(bid=5000, offer=5000 + 100)
+    for n in (0, 1):
+        bench.tell(acked(bench.order(n).order_id))
+    bench.intent(offer=5000 + 100)
+    said = foreign(bench, 45, token=DOWN)
+    assert [order.order_id for order in of(CancelOrder, said)] == [bench.order(1).order_id]  # type: ignore[arg-type]
+    assert bench.executor.alerts[-1].text == f"order {bench.order(1).order_id} has no room any more within the limits"
+
+
+def test_room_that_is_a_lot_short_is_room() -> None:
+    for over, cancels in ((LOT, 0), (LOT + 1, 1)):
+        bench = Bench(limits=Limits(token_shares_max=30 * QTY_ONE), obey=False)
+        bench.intent(bid=5000, size=20)
+        said = foreign(bench, 10 + over / QTY_ONE)
+        assert len(of(CancelOrder, said)) == cancels  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("side", "token"), [("bid", UP), ("offer", DOWN)])
+def test_what_is_held_of_a_token_bounds_what_is_bought_of_it(side: str, token: str) -> None:
+    bench = Bench(limits=Limits(token_shares_max=25 * QTY_ONE))
+    bench.executor.positions.book(trade("o", 10, px=5000), SYMBOL, token, Side.BUY, 1)
+    bench.executor.mark(SYMBOL)
+    assert sizes(bench.intent(**{side: 5000})) == [15]  # type: ignore[arg-type]
+    bench.intent()
+    other = "offer" if side == "bid" else "bid"
+    assert sizes(bench.intent(**{other: 5100})) == [20]  # type: ignore[arg-type]
+
+
+def test_cash_that_other_orders_need_is_not_there_twice() -> None:
+    bench = Bench()
+    bench.executor.positions.cash = 12 * USD_ONE
+    assert sizes(bench.intent(bid=5000, offer=5200)) == [20]
+    bench.executor.positions.cash = 13 * USD_ONE
+    assert sizes(bench.intent(bid=5000, offer=5200)) == [6.25]
+
+
+def test_without_cash_an_order_that_has_no_room_by_a_limit_goes_and_the_others_stay() -> None:
+    bench = Bench(limits=Limits(q_max=30 * QTY_ONE))
+    bench.intent(bid=5000, offer=5200)
+    bench.executor.positions.cash = 25_200_000  # enough for each beside the other, and the stranger's 5.50
+    assert len(of(CancelOrder, foreign(bench, 11))) == 1  # type: ignore[arg-type]
+
+
+def test_an_order_larger_than_what_would_be_placed_now_is_replaced_only_if_it_must_reduce() -> None:
+    for mode, cancels in ((QuoteMode.NORMAL, 0), (QuoteMode.REDUCE_ONLY, 1)):
+        bench = Bench(obey=False)
+        bench.intent(bid=5000)
+        bench.executor.positions.cash = 8 * USD_ONE
+        assert len(of(CancelOrder, bench.intent(bid=5000, size=40, quote_mode=mode))) == cancels
+
+
+def test_an_order_of_the_least_size_is_sent() -> None:
+    bench = Bench(limits=Limits(q_max=5 * QTY_ONE))
+    assert sizes(bench.intent(bid=5000)) == [5]
 
 
 def test_an_order_that_brings_a_market_back_within_its_limits_may_stay() -> None:

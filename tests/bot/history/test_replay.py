@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from story import SALT_BASE, an_executor, story
 
@@ -174,6 +175,17 @@ def test_a_snapshot_that_is_another_state_is_found(tmp_path: Path) -> None:
     rerun = Rerun(make)
     found = next(difference for item in spoilt if (difference := rerun.take(item)))
     assert found.seq == 101 and "segment 2" in found.text
+
+
+def test_messages_of_another_vocabulary_are_found(tmp_path: Path) -> None:
+    recorded(tmp_path, story(1)[:50])
+    rerun = Rerun(make)
+    items = list(read(segments(tmp_path)))
+    item = next(item for item in items if isinstance(item, Record) and item.emitted)
+    older = msgspec.msgpack.encode([msgspec.to_builtins(message) | {"gone": 1} for message in item.emitted])
+    spoilt = [Record(item.seq, item.now_ns, item.message, older) if each is item else each for each in items]
+    found = next(difference for each in spoilt if (difference := rerun.take(each)))
+    assert (found.seq, found.text) == (item.seq, "the same messages are written otherwise")
 
 
 def test_a_difference_names_the_fields(tmp_path: Path) -> None:

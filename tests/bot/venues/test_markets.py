@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from bot.errors import FrameError, SettingsError
@@ -294,6 +295,14 @@ def test_metadata_becomes_a_market() -> None:
     assert (market.start_utc_ns, market.end_utc_ns) == (T0 * NS_PER_S, (T0 + 300) * NS_PER_S)
     assert (market.tick, market.min_qty, market.fee_rate, market.rebate_rate) == (10, 15_000_000, 0.07, 0.2)
     assert market.taker_delay_ms == 150
+
+
+@pytest.mark.parametrize("known", [{}, {"clobRewards": [{"rewardsDailyRate": 5}], "feeSchedule": {"rate": 0}}])
+def test_a_market_is_the_same_bytes_after_it_was_written_and_read(known: dict[str, Any]) -> None:
+    """The journal's replay depends on it: an integer where a float is declared would come back as another thing."""
+    for market in (read(record(T0, **known)), with_clob_facts(read(record(T0, **known)), facts(T0, mts=0.001, mos=15))):
+        written = msgspec.msgpack.encode(market)
+        assert msgspec.msgpack.encode(msgspec.msgpack.decode(written, type=Market)) == written
 
 
 def test_ids_follow_the_version_never_their_presence() -> None:
