@@ -249,7 +249,7 @@ class Session:
         )
         self._followed.add(market.symbol)
         self._meters[market.symbol] = Meter(market, phases_ms, self._now_ms + STEP_MS)
-        for component in ("executor", "strategy"):
+        for component in ("strategy", "executor"):  # whose first report of it the strategy must not miss
             self.tell(component, MarketListed(market=market))
         self._feeds.follow(market, self._agenda.now_ns)
 
