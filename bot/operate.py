@@ -220,6 +220,8 @@ def run_benchmarks(names: tuple[str, ...], compare: Path | None, as_json: bool) 
         click.echo(orjson.dumps(results | ({"before": before} if before else {})))
     else:
         click.echo(f"kept in {where}")
+    if any("error" in figures for figures in results.values()):
+        raise SystemExit(1)
 
 
 def show_fair(inputs: dict[str, Any], as_json: bool) -> None:

@@ -12,7 +12,7 @@ import orjson
 
 from bot import __version__, interpreter
 from bot.bench.figures import Figures, conditions
-from bot.errors import SettingsError
+from bot.errors import BotError, SettingsError
 from bot.state import state_home
 
 # Where each is, as module and function.
@@ -33,7 +33,8 @@ HISTORY = "bench.jsonl"
 
 
 def run(names: Sequence[str]) -> Iterator[tuple[str, Figures]]:
-    """Each name's figures as soon as they are there. Raises SettingsError for a name that is none."""
+    """Each name's figures as soon as they are there, or an `error` in their place. Raises SettingsError for a name that
+    is none."""
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise SettingsError(f"no benchmark is called {unknown[0]}: choose from {', '.join(NAMES)}")
@@ -41,8 +42,12 @@ def run(names: Sequence[str]) -> Iterator[tuple[str, Figures]]:
         module, function = NAMES[name]
         measure = getattr(import_module(f"bot.bench.{module}"), function)
         interpreter.settle()
-        told = conditions()
-        yield name, {"conditions": told, "against": {}, **measure()}
+        told: Figures = {"unit": "", "conditions": conditions(), "against": {}}
+        try:
+            told |= measure()
+        except BotError as error:
+            told["error"] = str(error)
+        yield name, told
 
 
 def remember(results: dict[str, Figures]) -> Path:

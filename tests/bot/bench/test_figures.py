@@ -66,6 +66,19 @@ def test_a_name_that_is_none_is_refused_before_anything_runs() -> None:
         next(suite.run(["nonsense"]))
 
 
+def test_one_that_cannot_be_measured_now_does_not_take_the_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setitem(suite.NAMES, "feed", ("suite", "refuse"))
+    monkeypatch.setattr(suite, "refuse", lambda: percentiles([]), raising=False)
+    monkeypatch.setitem(suite.NAMES, "mailbox", ("figures", "conditions"))
+    answer = CliRunner().invoke(bot, ["bench", "feed", "mailbox", "--json"])
+    told = orjson.loads(answer.output)
+    assert answer.exit_code == 1 and "busy" in told["feed"]["error"] and "error" not in told["mailbox"]
+    assert "busy" in suite.lines("feed", told["feed"])[1]
+
+
 def test_the_command_prints_one_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setitem(suite.NAMES, "mailbox", ("figures", "conditions"))
