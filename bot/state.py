@@ -105,7 +105,8 @@ class Latch:
             self.path.unlink()
 
     def is_set(self) -> bool:
-        return self._unwritten is not None or self.path.exists()
+        # Asked before each order; Path.exists() makes an exception of the usual answer, and takes three times as long.
+        return self._unwritten is not None or os.access(self.path, os.F_OK)
 
     def reason(self) -> str | None:
         """Why, or None when it is not set."""
