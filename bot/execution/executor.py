@@ -480,7 +480,6 @@ class Executor(Reads):
         """E30. Nothing we asked for will be answered, and nobody we talk to knows what the last run said."""
         self._salt = 0
         self._intents = dict.fromkeys(self._intents, 0)
-        self._told_cash = -1
         self.forget_run()
         for desk in self.desks.values():
             desk.intent = desk.report = None

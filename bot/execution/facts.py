@@ -115,7 +115,7 @@ class Facts(Books):
             else:
                 self._duplicate(report)
                 if order is not None:
-                    self.tell(Event.TRADE_AGAIN, order, report)
+                    self.tell(Event.TRADE_AGAIN, order)
         elif not report.exec_id or report.last_qty <= 0 or not 0 < report.last_px < PX_ONE:
             self.quarantine(order, report, "a trade without id, size or price")
         elif order is None:
@@ -125,7 +125,7 @@ class Facts(Books):
         elif report.trade_status is None:
             # A step this code has no word for: owed until a read says what it means.
             self.alert(2, f"trade {report.exec_id} has an unknown status")
-            self.tell(Event.UPDATE, order, report, cum=order.cum_qty + order.voided + report.last_qty)
+            self.tell(Event.UPDATE, order, cum=order.cum_qty + order.voided + report.last_qty)
             self.ask(order)
         else:
             self.tell(Event.TRADE, order, report, qty=report.last_qty)

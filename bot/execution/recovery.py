@@ -290,7 +290,6 @@ class Recovery:
         self._note(reason)
         self._cancel.reset(now_ns)
         self._read.reset(now_ns + self._timers.snap_ns)
-        self._empty_ns = 0
         # Whatever is on the wire now is looked at when the cancel-all is answered; so this one never counts as the last
         # word while orders are out.
         self._send_cancel(now_ns, True, out, reason)

@@ -29,6 +29,7 @@ from bot.messages import (
     OutcomeUnknown,
     Reject,
     Request,
+    Shutdown,
     Side,
     Source,
     TradesRead,
@@ -128,7 +129,7 @@ def test_settlement_steps_move_nothing_and_never_fall() -> None:
     ):
         bench.tell(trade(order.order_id, 5, status=status))
         assert bench.executor.user_events["handled"] == handled
-    assert (bench.net(), order.cum_qty) == (5, 5 * QTY_ONE)
+    assert (bench.net(), order.cum_qty, bench.executor.orphans) == (5, 5 * QTY_ONE, {})
     assert bench.executor.positions.fills["t1", order.order_id].status is TradeStatus.CONFIRMED
 
 
@@ -166,6 +167,9 @@ def test_a_noisy_trade_of_an_earlier_run_is_only_told_to_a_person() -> None:
     assert bench.tell(trade("0xold", 6)) == []
     assert bench.executor.alerts[-1].level == 2
     assert bench.executor.user_events["duplicates"] == 1
+    bench.tell(trade("0xold", 5, status=TradeStatus.MINED))
+    assert bench.executor.positions.fills["t1", "0xold"].status is TradeStatus.MINED
+    assert bench.executor.orphans == {}
 
 
 def test_a_trade_of_an_earlier_run_that_fails_pulls_its_market() -> None:
@@ -178,6 +182,7 @@ def test_a_trade_of_an_earlier_run_that_fails_pulls_its_market() -> None:
     assert of(MassCancel, said) == [MassCancel(symbol=SYMBOL, reason=why, made_ns=bench.now)]
     assert of(GateChange, said)[0].reason == bench.executor.alerts[-1].text == why
     assert (bench.net(), bench.state) == (0, BotState.QUOTING)
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).net == 0
     assert of(NewOrder, bench.intent(bid=5000)) == []  # for five seconds
     bench.run(5)
     assert of(NewOrder, bench.intent(bid=4900))
@@ -209,7 +214,10 @@ def test_a_trade_that_cannot_be_booked_is_set_aside_and_read(source: Source, giv
     assert bench.executor.user_events == {
         "handled": handled, "duplicates": 0, "quarantined": 5 + (source is Source.USER)
     }  # fmt: skip
-    assert bench.executor.recovery.reasons[0].endswith(f"({order.order_id})")
+    other = "a trade of another token or side than our order" if {"asset_id", "side"} & set(given) else ""
+    why = other or "a trade without id, size or price"
+    assert bench.executor.recovery.reasons == [f"{why} ({order.order_id})"]
+    assert bench.executor.recovery.epoch == 1
     assert [asked.order_id for asked in of(OrderStatusRequest, said)] == [order.order_id]
 
 
@@ -225,6 +233,8 @@ def test_a_price_at_either_end_of_the_grid_is_a_price() -> None:
         bench, order = a_bid()
         bench.tell(trade(order.order_id, 5, px=px))
         assert bench.net() == 5
+    bench.tell(trade(order.order_id, 0.000001, exec_id="t2"))
+    assert order.cum_qty == 5 * QTY_ONE + 1
 
 
 def test_a_fill_that_took_liquidity_is_told_to_a_person() -> None:
@@ -254,7 +264,7 @@ def test_an_unknown_step_is_owed_beside_what_was_booked_and_voided() -> None:
     bench.tell(trade(order.order_id, 3, exec_id="t2"))
     bench.tell(trade(order.order_id, 4, exec_id="t3", status=None))
     assert (order.debt, order.venue_cum) == (4 * QTY_ONE, 12 * QTY_ONE)
-    assert bench.executor.alerts[-1].level == 2
+    assert (bench.executor.alerts[-1].level, bench.executor.alerts[-1].text) == (2, "trade t3 has an unknown status")
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -269,6 +279,23 @@ def test_a_late_answer_to_an_order_of_a_market_that_is_gone_changes_only_its_rec
     assert (order.state, bench.executor.counts["acked"]) == (OrderState.CANCELED, 1)
     bench.tell(trade(order.order_id, 5))
     assert bench.executor.positions.of(SYMBOL).tokens == {UP: 5 * QTY_ONE}
+
+
+def test_an_ack_that_says_matched_is_a_debt_until_the_trades_come() -> None:
+    bench, order = a_bid(ack=False)
+    bench.tell(report(order, ExecType.MATCHED, Source.POST, cum_qty=5 * QTY_ONE))
+    assert (order.state, order.debt, bench.net()) == (OrderState.WORKING, 5 * QTY_ONE, 0)
+    bench.intent(offer=5200)
+    bench.tell(acked(bench.order(1).order_id))
+    assert bench.executor.counts["acked"] == 2
+
+
+def test_what_would_halt_a_bot_that_stops_is_a_reason_more() -> None:
+    bench, order = a_bid()
+    bench.tell(Shutdown(reason="signal"))
+    bench.tell(trade(order.order_id, 25))
+    assert bench.executor.recovery.reasons == ["signal", f"order {order.order_id} was filled beyond its size"]
+    assert of(Halt, bench.sent) == []
 
 
 def test_the_first_ack_is_the_one_that_counts() -> None:

@@ -417,6 +417,12 @@ def test_what_a_purchase_as_taker_brought_is_asked_for_when_it_is_on_the_chain()
     assert of(SharesRequest, bench.tick(4999)) == []
     assert len(of(SharesRequest, bench.tick(1))) == 1
     assert of(SharesRequest, taken(status=TradeStatus.MATCHED).tick()) == []
+    bench = taken()
+    bench.intent(offer=5200)  # what is bought of Down moves no Up
+    assert len(of(SharesRequest, bench.tick())) == 1
+    bench = taken()
+    bench.intent(bid=4900)
+    assert of(SharesRequest, bench.tick()) == []
 
 
 def test_a_sale_as_taker_brings_no_shares() -> None:
@@ -450,6 +456,26 @@ def test_no_more_is_kept_back_than_a_fee_can_be(kept: int, net: float, state: Bo
         assert bench.executor.alerts[-1].text == f"0.71 of token {UP} were kept back as fee"
     if state is BotState.FAILING:
         assert bench.executor.recovery.reasons == [f"the venue has 19.29 of token {UP}, 0.710001 less than we"]
+
+
+def test_the_newest_purchase_as_taker_bears_every_fee() -> None:
+    bench = taken()
+    fills = bench.executor.positions.fills
+    for exec_id, given in (
+        ("second", {}),
+        ("maker", {"maker": True}),
+        ("other", {"asset": DOWN}),
+        ("sold", {"side": Side.SELL}),
+    ):
+        told = {"maker": False, "asset": UP, "side": Side.BUY, **given}
+        report = trade("o", 5, exec_id=exec_id, status=TradeStatus.MINED, maker=bool(told["maker"]))
+        bench.executor.positions.book(report, SYMBOL, str(told["asset"]), Side(told["side"]), 1)
+    bench.executor.positions.void(trade("o", 5, exec_id="second"))
+    for _ in range(2):
+        bench.executor.positions.keep_back(SYMBOL, UP, 7)
+    assert {key[0]: record.fee_qty for key, record in fills.items()} == {
+        "t1": 14, "second": 0, "maker": 0, "other": 0, "sold": 0
+    }  # fmt: skip
 
 
 def test_only_what_was_bought_as_taker_bears_a_fee() -> None:

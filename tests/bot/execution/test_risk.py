@@ -474,6 +474,7 @@ def test_refusals_in_a_row_that_we_cannot_tell_apart_fail_the_bot() -> None:
     assert (bench.state, row(bench, "refused_max")) == (BotState.QUOTING, (1, 2))
     assert refuse(bench, Reject.SIGNATURE, {"offer": 5200}) == 1
     assert (bench.state, row(bench, "refused_max")) == (BotState.FAILING, (0, 2))
+    assert bench.executor.recovery.reasons == ["2 orders in a row were refused: "]
 
 
 @breaks("unanswered_max")
