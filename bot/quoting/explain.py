@@ -13,7 +13,7 @@ from bot.quoting.modes import names
 from bot.quoting.quoter import Quoter
 from bot.quoting.quotes import bounded, clamp, lots, outward, target_size, ticks_of
 from bot.quoting.toxicity import HORIZONS_S, SideMarkouts, Toxicity
-from bot.units import PX_ONE, QTY_ONE, Px
+from bot.units import PX_ONE, QTY_ONE, Ns, Px
 
 
 def market_row(quoter: Quoter) -> dict[str, Any]:
@@ -70,12 +70,14 @@ def quote_row(quoter: Quoter) -> dict[str, Any] | None:
     }
 
 
-def markout_rows(toxicity: Toxicity) -> dict[str, Any]:
-    """USD a share after each horizon; `z` in units of chance, `own_gap` our own marks above the market's."""
+def markout_rows(toxicity: Toxicity, now_ns: Ns) -> dict[str, Any]:
+    """USD a share after each horizon; `z` and `worth_t` in units of chance, `own_gap` our own marks above the market's."""
     return {
         "bid": _markouts(toxicity.bid),
         "ask": _markouts(toxicity.ask),
         "own_gap": toxicity.own_gap,
+        "worth_t": toxicity.worth.t(now_ns),
+        "size_factor": toxicity.worth.factor(now_ns),
     }
 
 
@@ -141,7 +143,9 @@ def _size_moves(quoter: Quoter, side: int) -> list[str]:
         return [*moves, "reduce_only"]
     if growing > 0:
         moves.append("taper")
-    size = target_size(quoter.parameters, growing, defensive)
+    size = target_size(quoter.parameters, growing, defensive, quoter.worth)
+    if size < target_size(quoter.parameters, growing, defensive):
+        moves.append("own_fills")
     if reduce_only and size > -growing * QTY_ONE:
         moves.append("reduce_only")
         size = round(-growing * QTY_ONE)

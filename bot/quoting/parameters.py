@@ -40,6 +40,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     c_mod: float = 0.5
     eps_sigma: float = 0.10
     c_tox: float = 1.0
+    c_size: float = 1.0
     eta_reb: float = 0.5
     delta_min: float = 0.01
     delta_max: float = 0.10
@@ -95,6 +96,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "c_mod": (0, 2, ""),
     "eps_sigma": (0, 0.5, ""),
     "c_tox": (0, 3, ""),
+    "c_size": (0, 2, ""),
     "eta_reb": (0, 1, ""),
     "delta_min": (0.002, 0.05, "prob"),
     "delta_max": (0.03, 0.2, "prob"),

@@ -75,6 +75,7 @@ class Quoter:
         self.held: tuple[Px, Px] = (0, 0)  # before it is sized
         self.keeps = [False, False]  # a working price is still good
         self.account: Account | None = None
+        self.worth = 1.0  # the share of the usual size that our fills justify
         self.legs: tuple[Leg, Leg] = (NO_LEG, NO_LEG)
         self.guards = (0, 0)
 
@@ -263,6 +264,7 @@ class Quoter:
             0 if self.pull.ask(now_ns) else self._hold(self.ask, self.targets[1], touch.bid, centre, mode),
         )
         reduce_only = mode is QuoteMode.REDUCE_ONLY
+        self.worth = self.markouts.toxicity.worth.factor(now_ns)
         bid, ask = (
             leg(
                 parameters,
@@ -272,6 +274,7 @@ class Quoter:
                 min_qty=market.min_qty,
                 defensive=defensive,
                 reduce_only=reduce_only,
+                worth=self.worth,
                 keep_route=side.kept_route(now_ns),
             )
             for side, px in ((self.bid, self.held[0]), (self.ask, self.held[1]))

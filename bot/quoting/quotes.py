@@ -109,10 +109,12 @@ def lots(qty: float) -> Qty:
     return int(qty) // LOT * LOT
 
 
-def target_size(parameters: Parameters, growing: float, defensive: bool) -> Qty:
-    """`growing`: the position in the direction this side adds to, in shares (q for the bid, -q for the ask)."""
+def target_size(parameters: Parameters, growing: float, defensive: bool, worth: float = 1.0) -> Qty:
+    """`growing`: the position in the direction this side adds to, in shares (q for the bid, -q for the ask); `worth`:
+    the share of the usual size that our fills justify. What only brings the position back is not made smaller by it."""
     taper = min(max(1 - growing / parameters.q_max, 0.0), 1.0) if growing > 0 else 1.0
-    return lots(round(parameters.order_size * (DEFENSIVE_SIZE if defensive else 1.0) * taper * 1e6))
+    usual = parameters.order_size * (DEFENSIVE_SIZE if defensive else 1.0) * taper
+    return lots(round(max(usual * worth, min(usual, -growing)) * 1e6))
 
 
 def leg(
@@ -124,6 +126,7 @@ def leg(
     min_qty: Qty,
     defensive: bool,
     reduce_only: bool,
+    worth: float = 1.0,
     keep_route: Route = Route.NONE,
 ) -> Leg:
     """Size and route of one side at its price. `keep_route` stays while it is feasible: changing it loses the queue.
@@ -137,7 +140,7 @@ def leg(
     if not px or (reduce_only and growing >= 0):
         return NO_LEG
     shrinks = round(max(0.0, -growing) * QTY_ONE)
-    size = target_size(parameters, growing, defensive)
+    size = target_size(parameters, growing, defensive, worth)
     if reduce_only:
         size = min(size, shrinks)
     size = lots(min(size, shrinks + max(0, account.loss_room) * PX_ONE // cost))

@@ -99,7 +99,7 @@ class Strategy:
         if model is None:
             model = self._models[market.asset] = AssetModel(market.asset, self._parameters, self._caches)
         window = Window(market, self._parameters, self._caches, model)
-        toxicity = self._toxicity.setdefault(market.series, Toxicity())
+        toxicity = self._toxicity.setdefault(market.series, Toxicity(self._parameters))
         self._quoters[market.symbol] = self.quoter(market, window, model, self._parameters, toxicity)
         self._caches.guards[market.symbol] = (market.asset, 0, 0)
         return []
@@ -181,7 +181,7 @@ class Strategy:
         self._status_ns = now_ns
         body = {
             "markets": {symbol: market_row(quoter) for symbol, quoter in self._quoters.items() if quoter.now_ns},
-            "markouts": {series: markout_rows(toxicity) for series, toxicity in self._toxicity.items()},
+            "markouts": {series: markout_rows(toxicity, now_ns) for series, toxicity in self._toxicity.items()},
             "emitted": self._emitted,
         }
         return [StatusReport(component="strategy", body=body)]

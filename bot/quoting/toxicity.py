@@ -11,11 +11,13 @@ from collections import deque
 
 from bot.messages import Fill, Side
 from bot.quoting.modes import Reason
+from bot.quoting.parameters import Parameters
 from bot.quoting.volatility import decay
+from bot.quoting.worth import Worth
 from bot.units import NS_PER_S, PX_ONE, Ns
 
 HORIZONS_S = (1, 5, 30)
-_M5 = HORIZONS_S.index(5)
+_M1, _M5 = HORIZONS_S.index(1), HORIZONS_S.index(5)
 HALF_LIFE = 20  # fills
 FILLS_MIN = 10  # before that many the numbers mean nothing
 LATE_NS_MAX: Ns = NS_PER_S  # a mark taken later than this after its time is none
@@ -75,7 +77,8 @@ class SideMarkouts:
 class Toxicity:
     """The markouts of one series, which outlive its windows."""
 
-    def __init__(self) -> None:
+    def __init__(self, parameters: Parameters) -> None:
+        self.worth = Worth(parameters.c_size)
         self.bid = SideMarkouts()
         self.ask = SideMarkouts()
         self._own_gaps: deque[float] = deque(maxlen=OWN_FILLS)
@@ -85,6 +88,8 @@ class Toxicity:
         """`own`: the same markout by our own fair value."""
         side = self.bid if bid else self.ask
         side.mark(horizon, markout, usual)
+        if horizon == _M1:
+            self.worth.add(markout, now_ns)
         if horizon == _M5:
             self._own_gaps.append(own - markout)
             if side.z < Z_HARD:

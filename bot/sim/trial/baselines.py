@@ -89,7 +89,7 @@ class UnmarkedQuoter(Quoter):
     def __init__(
         self, market: Market, window: Window, model: AssetModel, parameters: Parameters, toxicity: Toxicity
     ) -> None:
-        super().__init__(market, window, model, parameters, Unmarked())
+        super().__init__(market, window, model, parameters, Unmarked(parameters))
 
 
 class WithoutToxicity(Strategy):

@@ -26,6 +26,7 @@ ABLATIONS: dict[str, dict[str, float]] = {
     "delta_mod": {"c_mod": 0.0},
     "delta_tox": {"c_tox": 0.0},
     "delta_reb": {"eta_reb": 0.0},
+    "size_by_fills": {"c_size": 0.0},
     "book_blend": {"rho": 0.0},
     "imbalance": {"imb_th": 9.0},
     "hold": {"hold_min": 1.0},

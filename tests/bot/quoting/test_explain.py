@@ -15,7 +15,7 @@ from bot.quoting.explain import market_row
 from bot.quoting.modes import Reason
 
 PRICE_WORDS = {"post_only", "improve", "end_of_grid", "meets_own", "shock", "held", "waits"}
-SIZE_WORDS = {"defensive", "taper", "reduce_only", "limits", "minimum"}
+SIZE_WORDS = {"own_fills", "defensive", "taper", "reduce_only", "limits", "minimum"}
 
 
 def check_side(side: dict[str, Any], order_size: float) -> None:

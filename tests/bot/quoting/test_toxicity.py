@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.messages import Fill, Side
 from bot.quoting.modes import Reason
+from bot.quoting.parameters import Parameters
 from bot.quoting.toxicity import HALF_LIFE, HARD_NS, Markouts, Mean, Toxicity
 from bot.quoting.volatility import decay
 from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE
@@ -37,7 +38,7 @@ def fill(side: Side = Side.BUY, px: int = 7200, at_s: float = 0, qty: int = 40, 
 
 
 def test_each_horizon_is_marked_at_its_time_against_the_market() -> None:
-    toxicity = Toxicity()
+    toxicity = Toxicity(Parameters())
     markouts = Markouts(toxicity)
     markouts.filled(fill(px=7200), SIGMA_P)
     marks = {0: 0.735, 1: 0.731, 2: 0.70, 5: 0.726, 6: 0.70, 30: 0.741, 31: 0.70}
@@ -49,7 +50,7 @@ def test_each_horizon_is_marked_at_its_time_against_the_market() -> None:
 
 
 def test_a_sale_gains_when_the_market_falls() -> None:
-    toxicity = Toxicity()
+    toxicity = Toxicity(Parameters())
     markouts = Markouts(toxicity)
     markouts.filled(fill(Side.SELL, px=5000), SIGMA_P)
     markouts.passed(0.48, 0.5, NS_PER_S)
@@ -57,7 +58,7 @@ def test_a_sale_gains_when_the_market_falls() -> None:
 
 
 def test_a_book_that_cannot_be_read_is_waited_for_a_second_and_no_longer() -> None:
-    toxicity = Toxicity()
+    toxicity = Toxicity(Parameters())
     markouts = Markouts(toxicity)
     markouts.filled(fill(px=5000), SIGMA_P)
     markouts.passed(0.0, 0.5, NS_PER_S)
@@ -69,7 +70,7 @@ def test_a_book_that_cannot_be_read_is_waited_for_a_second_and_no_longer() -> No
 
 
 def test_a_reversed_fill_is_not_marked() -> None:
-    toxicity = Toxicity()
+    toxicity = Toxicity(Parameters())
     markouts = Markouts(toxicity)
     markouts.filled(fill(exec_id="a"), SIGMA_P)
     markouts.filled(fill(exec_id="a", qty=-40), SIGMA_P)
@@ -78,7 +79,7 @@ def test_a_reversed_fill_is_not_marked() -> None:
 
 
 def after(markouts_of_5s: list[float], own: float = 0.0, usual: float = SIGMA_P * math.sqrt(5)) -> Toxicity:
-    toxicity = Toxicity()
+    toxicity = Toxicity(Parameters())
     for markout in markouts_of_5s:
         toxicity.mark(True, 1, markout, markout + own, usual, 0)
     return toxicity
