@@ -417,12 +417,6 @@ def test_what_a_purchase_as_taker_brought_is_asked_for_when_it_is_on_the_chain()
     assert of(SharesRequest, bench.tick(4999)) == []
     assert len(of(SharesRequest, bench.tick(1))) == 1
     assert of(SharesRequest, taken(status=TradeStatus.MATCHED).tick()) == []
-    bench = taken()
-    bench.intent(offer=5200)  # what is bought of Down moves no Up
-    assert len(of(SharesRequest, bench.tick())) == 1
-    bench = taken()
-    bench.intent(bid=4900)
-    assert of(SharesRequest, bench.tick()) == []
 
 
 def test_a_sale_as_taker_brings_no_shares() -> None:
