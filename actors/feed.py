@@ -39,7 +39,7 @@ class ReaderThread(Protocol):
 
     def counters(self) -> dict[str, int]: ...
 
-    def stop(self) -> None: ...
+    def stop(self, timeout_s: float = ...) -> None: ...
 
 
 MakeReader: TypeAlias = Callable[[Callable[[list[Message]], None]], ReaderThread]
@@ -67,6 +67,7 @@ class FeedActor(Actor):
         reader = self._make_reader(self.router.send)
         self._reader = reader
         self.health.extra_stamp = lambda: reader.stamp_ns
+        self.health.abandon = lambda: reader.stop(0)
         reader.start()
 
     def handle(self, message: Any) -> None:

@@ -31,6 +31,7 @@ class Health:
     failed: str = ""
     in_hands: tuple[Message, ...] = ()  # what the running (or failed) handler was given or took
     extra_stamp: Callable[[], Ns] | None = None  # last sign of life of a thread the actor owns; 0: none yet
+    abandon: Callable[[], None] | None = None  # bids that thread end, without waiting: its actor may hang
 
 
 def drop(name: str, message: Message) -> bool:
@@ -84,6 +85,8 @@ class Directory:
         entry = self._entries.get(name)
         if entry is not None:
             entry[1].mailbox.close(partial(self.undelivered, name))
+            if entry[1].abandon is not None:
+                entry[1].abandon()
 
     def stop(self, name: str) -> None:
         """Ask it to stop behind what it still has to handle; does not wait."""

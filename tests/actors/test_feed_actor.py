@@ -60,7 +60,7 @@ class Paper:
     def counters(self) -> dict[str, int]:
         return {"received": 5, "quarantined": 1}
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 2.0) -> None:
         self.alive = False
         self.stopped.set()
 
@@ -100,6 +100,20 @@ def test_setup_starts_the_reader_and_lends_its_stamp_to_the_health() -> None:
     assert feed.health.extra_stamp() == 77
     reader.stamp_ns = 78
     assert feed.health.extra_stamp() == 78
+
+
+def test_the_reader_of_a_feed_that_was_given_up_is_stopped_though_the_feed_still_hangs() -> None:
+    letters, readers = Letters(), []
+
+    def make(deliver: Callable[[list[Message]], None]) -> Paper:
+        readers.append(Paper(deliver))
+        return readers[-1]
+
+    feed = FeedActor(make_reader=make, feed="user", name="feed-user", directory=Directory(), router=letters)
+    feed.directory.register("feed-user", feed.actor_ref, feed.mailbox, feed.health)
+    feed.setup()
+    feed.directory.close("feed-user")  # as the root does
+    assert readers[0].stopped.is_set()
 
 
 def test_nobody_may_rely_on_the_stream_of_a_predecessor() -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.messages import BotState, NewOrder, OrderState, Side, StatusReport
+from bot.messages import BotState, ExecType, ExecutionReport, NewOrder, OrderState, Side, StatusReport
 from bot.sim.chaos.process import Process
 from bot.sim.chaos.scene import CLEARING, FOREIGN, TERMINAL, Scene, Violation
 from bot.sim.chaos.venue import OWNER, leg_is_bid
@@ -216,17 +216,20 @@ def _worst_case(scene: Scene, symbol: str) -> Worst:
 
 
 def _books_know(scene: Scene, process: Process) -> str:
-    """By the executor's own books, and every change in them was marked."""
-    executor = process.executor
+    """By the executor's own books, where every change was marked: no order is placed on a side that is full."""
+    executor, limits = process.executor, process.limits
     capital = 0
     for symbol, desk in executor.desks.items():
         use = executor.use(desk)
         if use != executor.use_without(desk, None):
             return f"a change of {symbol} was not marked"
         capital += use.capital
-        slack = scene.slack[symbol]
-        if use.net_worst > process.limits.q_max + slack or use.loss_worst > process.limits.loss_max_mkt + slack:
-            return f"{symbol} uses {use.net_worst / QTY_ONE} shares and {use.loss_worst} of its loss"
+    for order in scene.placed:
+        use, slack = executor.use(executor.desks[order.symbol]), scene.slack[order.symbol]
+        is_bid = leg_is_bid(scene.venue.exchange.markets[order.symbol], order.asset_id, order.side)
+        net, loss = (use.long, use.loss_down) if is_bid else (-use.short, use.loss_up)
+        if net > limits.q_max + slack or loss > limits.loss_max_mkt + slack:
+            return f"{order.symbol} uses {net / QTY_ONE} shares and {loss} of its loss"
     if capital > process.limits.capital_max + sum(scene.slack.values()):
         return f"{capital} of capital, of {process.limits.capital_max}"
     return ""
@@ -242,6 +245,17 @@ def _single_writer(scene: Scene, process: Process) -> str:
 
 def _lossless(scene: Scene, process: Process) -> str:
     return scene.disordered
+
+
+def _trades_are_booked(scene: Scene, process: Process) -> str:
+    """At once, or put aside with a failure: what is only owed may be sold twice."""
+    report, executor = scene.heard, process.executor
+    if not isinstance(report, ExecutionReport) or report.exec_type is not ExecType.TRADE or report.trade_status is None:
+        return ""
+    if executor.positions.known(report) is not None or executor.orders.get(report.order_id) is None:
+        return ""
+    put_aside = executor.user_events["quarantined"] > scene.quarantined
+    return "" if put_aside else f"trade {report.exec_id} of {report.order_id} was told and not booked"
 
 
 def _events_add_up(scene: Scene, process: Process) -> str:
@@ -524,6 +538,7 @@ INVARIANTS = (
     Invariant("I4", "Exposure bound", "order", _limits_hold),
     Invariant("I4", "Exposure bound", "landed", _limits_hold),
     Invariant("I5", "Lossless", "handled", _lossless),
+    Invariant("I5", "Lossless", "handled", _trades_are_booked),
     Invariant("I5", "Lossless", "quiet", _events_add_up),
     Invariant("I5", "Lossless", "quiet", _all_answered),
     Invariant("I6", "One effect", "fill", _one_effect),

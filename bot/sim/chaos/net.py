@@ -261,7 +261,7 @@ class HubReader:
     def counters(self) -> dict[str, int]:
         return self.conversation.counters()
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 2.0) -> None:
         self._stopped = True
         for link in (self._link, self._heir):
             if link is not None:

@@ -294,7 +294,7 @@ class Rest:
                 return Reply(425, {}, b"service not ready")
             case "429":
                 return _error("Too Many Requests", 429)
-        return _error("could not insert order" if request.method == "POST" else "internal server error", 500)
+        return _error(fault["text"] if fault.id == "P02" else "internal server error", 500)
 
     # -- instead of an answer ----------------------------------------------------------------------------------------
 

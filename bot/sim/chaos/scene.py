@@ -77,9 +77,12 @@ class Scene(Watch):
         self._encoder = msgspec.msgpack.Encoder()
         self.leaked = False
         # of this moment
-        self.message: Message | None = None
+        self.heard: Message | None = None  # what the executor's step was about
+        self.quarantined = 0  # user events before it
+        self.message: Message | None = None  # of what it says
         self.orders: list[NewOrder] = []
         self.fills: list[Fill] = []
+        self.placed: list[NewOrder] = []
         # of the wallet, whatever process
         self.posted: set[str] = set()
         self.slack = venue.surprise
@@ -147,6 +150,7 @@ class Scene(Watch):
     # -- what the process does ---------------------------------------------------------------------------------------
 
     def handling(self, process: Process) -> None:
+        self.quarantined = process.executor.user_events["quarantined"]
         if self.mark is not None and self.mark != fingerprint(process):
             self.violation = self.violation or Violation("I1", "the executor changed between two of its steps")
 
@@ -155,22 +159,23 @@ class Scene(Watch):
         self.told.append((self.hub.now_ns, "executor", (message, emitted)))
         self.digest((message, emitted))
         self.handled_ns = self.hub.now_ns
+        self.heard = message
         self.mark = fingerprint(process)
         self._taken(process, message)
         self.fills = []
-        placed = False
+        self.placed = []
         for made in emitted:
             if isinstance(made, Fill):
                 self.fills.append(made)
-                self._money(made)
+                self._money(made, emitted)
             elif isinstance(made, Settled):
-                self._money(made)
+                self._money(made, emitted)
             elif isinstance(made, NewOrder):
-                placed = True
+                self.placed.append(made)
         self.judge("handled")
         if self.fills:
             self.judge("fill")
-        if placed:
+        if self.placed:
             self.judge("placed")
         if process.executor.recovery.state is not self.state:
             self._state_changed(process.executor.recovery.state)
@@ -208,7 +213,7 @@ class Scene(Watch):
             if record.history or record.booked_ns < process.started_ns:
                 self.booked.setdefault(key, 2 if record.void else 1)
 
-    def _money(self, made: Fill | Settled) -> None:
+    def _money(self, made: Fill | Settled, emitted: list[Message]) -> None:
         if self.cash is None:
             return
         if isinstance(made, Settled):
@@ -217,8 +222,8 @@ class Scene(Watch):
         cost = notional(made.px, abs(made.qty)) * (1 if made.qty > 0 else -1)
         self.cash -= cost if made.side is Side.BUY else -cost
         assert self.process is not None
-        winner = self.process.executor.positions.of(made.symbol).winner
-        if winner == made.asset_id:
+        paid_now = any(isinstance(other, Settled) and other.symbol == made.symbol for other in emitted)
+        if self.process.executor.positions.of(made.symbol).winner == made.asset_id and not paid_now:
             self.cash += made.qty if made.side is Side.BUY else -made.qty
 
     def _state_changed(self, state: BotState) -> None:

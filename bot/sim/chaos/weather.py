@@ -114,6 +114,8 @@ def _venue(fault_id: str, random: Random) -> dict[str, Any]:
             table["match"] = "user"
         case "U14":
             table["number"] = random.choice((30, 60, 200))
+        case "P02" if table["kind"] == "text":
+            table["text"] = random.choice(("could not insert order", "internal server error"))
         case "P11":
             table["post_only_s"] = 10.0
         case "S03" if random.random() < 0.5:
