@@ -331,7 +331,7 @@ def test_w11_crosses_the_book(venue: VenueThread, connect: Open) -> None:
 
 def test_w11_sends_changes_before_the_book(venue: VenueThread, connect: Open) -> None:
     ws = connect("market")
-    inject(venue, id="W11", kind="delta", duration_s=2, delay_s=0.4)
+    inject(venue, id="W11", kind="delta", duration_s=4, delay_s=2)
     assert ws.end().code == 1006
     again = connect("market", subscribe=False)
     again.send({"assets_ids": tokens(venue), "type": "market"})
