@@ -295,6 +295,16 @@ def test_a_restart_while_starting_is_reported_of_every_market() -> None:
     assert [report.symbol for report in of(PositionReport, bench.tell(Restarted()))] == [SYMBOL]
 
 
+@pytest.mark.parametrize(("cash", "baseline"), [(True, True), (True, False), (False, True), (False, False)])
+def test_cash_is_carried_over_a_restart_only_if_it_was_known_with_all_trades(cash: bool, baseline: bool) -> None:
+    bench = Bench()
+    bench.executor.cash_known, bench.executor.baseline_done = cash, baseline
+    bench.tell(Restarted())
+    carried = cash and baseline
+    assert (bench.executor.cash_known, bench.executor.cash_carried) == (carried, carried)
+    assert bench.executor.baseline_done is False
+
+
 def test_after_a_restart_the_same_intents_count_anew_and_salts_begin_at_the_new_base() -> None:
     bench = Bench()
     bench.intent(bid=5000)

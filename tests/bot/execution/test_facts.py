@@ -182,10 +182,30 @@ def test_a_trade_of_an_earlier_run_that_fails_pulls_its_market() -> None:
     assert of(MassCancel, said) == [MassCancel(symbol=SYMBOL, reason=why, made_ns=bench.now)]
     assert of(GateChange, said)[0].reason == bench.executor.alerts[-1].text == why
     assert (bench.net(), bench.state) == (0, BotState.QUOTING)
-    assert bench.executor.use(bench.executor.desks[SYMBOL]).net == 0
     assert of(NewOrder, bench.intent(bid=5000)) == []  # for five seconds
     bench.run(5)
     assert of(NewOrder, bench.intent(bid=4900))
+
+
+def test_a_trade_of_an_earlier_run_that_fails_frees_what_it_used() -> None:
+    bench = Bench()
+    history(bench)
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).net == 5 * QTY_ONE
+    bench.tell(trade("0xold", 5, kind=ExecType.TRADE_CANCEL, status=TradeStatus.FAILED))
+    assert bench.executor.use(bench.executor.desks[SYMBOL]).net == 0
+
+
+def test_orders_are_counted_by_how_they_ended() -> None:
+    bench = Bench(obey=False)
+    for px in (4700, 4800, 4900, 5000):
+        bench.intent(bid=px)
+        order = bench.order(-1)
+        if px < 4900:
+            bench.tell(report(order, ExecType.CANCELED, Source.CANCEL))
+        else:
+            bench.tell(report(order, ExecType.REJECTED, Source.GATE, reject=Reject.STALE))
+            bench.now += NS_PER_S
+    assert {name: bench.executor.counts[name] for name in ("canceled", "rejected")} == {"canceled": 2, "rejected": 2}
 
 
 def test_a_trade_that_fails_in_a_market_we_do_not_quote_is_told_to_a_person() -> None:
