@@ -345,6 +345,14 @@ class Every(Duration):
     help="Mean time between two faults, such as 10m, or never; default: the seed decides, from 3 s to 30 s.",
 )
 @click.option("--only", multiple=True, metavar="ID", help="Only this fault of the catalogue; may be given again.")
+@click.option(
+    "--crashes",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Run each seed so many times, with a crash at another moment.",
+)
+@click.option("--crash-at", type=click.FloatRange(0), metavar="SECONDS", help="Crash once, at this moment of each run.")
 @JSON
 def chaos(as_json: bool, **options: Any) -> None:
     """Executor, gateways, root and a faulty venue on one virtual clock, with every invariant checked all the time.

@@ -27,13 +27,13 @@ HUNT = """
 import sys
 import orjson
 from loguru import logger
-from bot.sim.chaos.command import Options, run_seed
+from bot.sim.chaos.command import Options, run_case
 
 logger.remove()
 first, seeds, hours = sys.argv[1] == "first", int(sys.argv[2]), float(sys.argv[3])
 found = {}
 for seed in range(seeds):
-    violation = run_seed(seed, Options(hours=hours), shrink=False).result.violation
+    violation = run_case((seed, None), Options(hours=hours), shrink=False).result.violation
     if violation is not None:
         found[seed] = [violation.invariant, violation.text]
         if first:

@@ -99,6 +99,7 @@ class Books:
         self.tick_ns: Ns = 0  # of the last timer tick, with the wall clock it brought
         self.tick_utc_ns: Ns = 0
         self._balance_ns: Ns = 0  # last asked
+        self._doubted: tuple[Usd, Usd] | None = None  # the venue's cash and ours, as of the last read that differed
         self._uses: dict[str, Use] = {}
         self._total: Total | None = None
         self._voids: deque[Ns] = deque(maxlen=VOIDS_MAX)

@@ -164,15 +164,18 @@ class Reads(Facts):
         self.mark(order.symbol)
 
     def balance(self, message: Balance) -> None:
-        """Cash is what the venue said once, then our own fills; a later read is believed when nothing is in between."""
+        """Cash is what the venue said once, then our own fills; a later read is believed when nothing is in between, and
+        while orders may fill when it is told twice: it may know of a fill that is on its way to us."""
         self.recovery.balance_told(message.asked_ns, self.now, known=message.cash is not None)
         if message.cash is None:
             return
         quiet = not self.positions.unsettled and not self.orders.debts() and not self._payout_awaited()
         fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.settle_ns
-        if self.cash_known and not (quiet and fresh):
-            if message.cash != self.positions.cash:  # soon again, and not only at the next turn
-                self._balance_ns = self.now + self.timers.settle_ns - self.timers.balance_every_ns
+        told = (message.cash, self.positions.cash)
+        sure = not self.orders.live or told == self._doubted
+        if self.cash_known and message.cash != self.positions.cash and not (quiet and fresh and sure):
+            self._doubted = told if quiet and fresh else None
+            self._balance_ns = self.now + self.timers.settle_ns - self.timers.balance_every_ns  # soon again
             return
         if self.cash_known and abs(message.cash - self.positions.cash) > CASH_TOLERANCE:
             self.alert(
@@ -180,6 +183,7 @@ class Reads(Facts):
             )
         self.cash_known = True
         self.positions.cash = message.cash
+        self._doubted = None
         self._mark_all()
 
     def shares(self, message: Shares) -> None:

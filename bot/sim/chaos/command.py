@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from loguru import logger
 
+from bot.sim.chaos.crashes import moments
 from bot.sim.chaos.simulation import START_NS, Result, Simulation
 from bot.sim.chaos.story import lines
 
@@ -24,9 +25,12 @@ SHRINK_S = 120.0  # of CPU for one failure
 LATER_S = 2.0  # a failure that comes no later than so much after the first one's moment counts as the same
 
 
+Case: TypeAlias = tuple[int, float | None]  # a seed, and when to crash
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`every_s` and `only` as in Simulation."""
+    """`every_s` and `only` as in Simulation. `crashes`: so many times each seed, with a crash at another moment."""
 
     seed: int = 0
     runs: int = 1
@@ -34,6 +38,13 @@ class Options:
     jobs: int = 1
     every_s: float | None = None
     only: tuple[str, ...] = ()
+    crashes: int = 0
+    crash_at: float | None = None  # seconds
+
+    @property
+    def cases(self) -> list[Case]:
+        at = moments(self.crashes, self.hours * 3600) if self.crashes else [self.crash_at]
+        return [(seed, at_s) for seed in range(self.seed, self.seed + self.runs) for at_s in at]
 
 
 @dataclass(slots=True)
@@ -46,25 +57,30 @@ class Ran:
     replay: str = ""
 
 
-def run_seed(seed: int, options: Options, shrink: bool = True) -> Ran:
+def run_case(case: Case, options: Options, shrink: bool = True) -> Ran:
     logger.disable("actors")
     gc.freeze()  # what the imports made is never looked at again
     gc.set_threshold(GARBAGE)
     began = time.process_time()
-    result = Simulation(seed, options.hours, every_s=options.every_s, only=options.only).run()
+    result = _simulated(case, options, options.hours, options.only)
     ran = Ran(result, time.process_time() - began)
     if result.violation is not None:
-        small, only = _shrunk(seed, options, result) if shrink else (result, options.only)
+        small, only = _shrunk(case, options, result) if shrink else (result, options.only)
         ran.story = lines(small.told, START_NS, STORY_LINES)
-        ran.replay = _command(seed, small, options, only)
+        ran.replay = _command(case, small, options, only)
     result.told = []
     return ran
 
 
-def _shrunk(seed: int, options: Options, failed: Result) -> tuple[Result, tuple[str, ...]]:
+def _simulated(case: Case, options: Options, hours: float, only: Collection[str]) -> Result:
+    seed, at_s = case
+    return Simulation(seed, hours, every_s=options.every_s, only=only, crash_at_s=at_s).run()
+
+
+def _shrunk(case: Case, options: Options, failed: Result) -> tuple[Result, tuple[str, ...]]:
     """The same invariant broken with as few kinds of faults as can be found, no later than at first."""
     assert failed.violation is not None
-    hours = (failed.seconds + LATER_S) / 3600
+    hours = _hours(failed, options)
     until = time.process_time() + SHRINK_S
     best, kept = failed, [*failed.faults_by_id]
     if not kept:
@@ -75,7 +91,7 @@ def _shrunk(seed: int, options: Options, failed: Result) -> tuple[Result, tuple[
             fewer = kept[:begin] + kept[begin + size :]
             if not fewer or time.process_time() >= until:
                 continue
-            found = Simulation(seed, hours, every_s=options.every_s, only=fewer).run()
+            found = _simulated(case, options, hours, fewer)
             if found.violation is not None and found.violation.invariant == failed.violation.invariant:
                 best, kept = found, fewer
                 break
@@ -86,8 +102,16 @@ def _shrunk(seed: int, options: Options, failed: Result) -> tuple[Result, tuple[
     return best, tuple(kept)
 
 
-def _command(seed: int, result: Result, options: Options, only: Iterable[str]) -> str:
-    words = ["bot", "chaos", "--seed", str(seed), "--hours", f"{(result.seconds + LATER_S) / 3600:.4f}"]
+def _hours(failed: Result, options: Options) -> float:
+    """As long as it took, and no longer than at first: when the last quiescence begins is part of the story."""
+    return min(options.hours, round((failed.seconds + LATER_S) / 3600, 4))
+
+
+def _command(case: Case, result: Result, options: Options, only: Iterable[str]) -> str:
+    seed, at_s = case
+    words = ["bot", "chaos", "--seed", str(seed), "--hours", f"{_hours(result, options):g}"]
+    if at_s is not None:
+        words += ["--crash-at", f"{at_s:g}"]
     if options.every_s is not None:
         words += ["--fault-every", f"{options.every_s:g}s" if options.every_s else "never"]
     for fault_id in only:
@@ -96,15 +120,14 @@ def _command(seed: int, result: Result, options: Options, only: Iterable[str]) -
 
 
 def run_all(options: Options, tell: Callable[[str], None]) -> Iterator[Ran]:
-    """Results in order of their seeds."""
-    seeds = range(options.seed, options.seed + options.runs)
-    one = partial(run_seed, options=options)
+    """Results in order of their seeds and moments."""
+    one = partial(run_case, options=options)
     if options.jobs == 1:
-        found: Iterable[Ran] = map(one, seeds)
+        found: Iterable[Ran] = map(one, options.cases)
         yield from _told(found, options, tell)
         return
     with ProcessPoolExecutor(options.jobs) as pool:
-        yield from _told(pool.map(one, seeds), options, tell)
+        yield from _told(pool.map(one, options.cases), options, tell)
 
 
 def _told(found: Iterable[Ran], options: Options, tell: Callable[[str], None]) -> Iterator[Ran]:
@@ -112,7 +135,9 @@ def _told(found: Iterable[Ran], options: Options, tell: Callable[[str], None]) -
         what = f"VIOLATION {ran.result.violation}" if ran.result.violation else "holds"
         faults = sum(ran.result.faults_by_id.values())
         speed = ran.result.seconds / ran.cpu_s
-        tell(f"{number}/{options.runs} seed {ran.result.seed}: {what}; {faults} faults, {speed:.0f} times real time")
+        tell(
+            f"{number}/{len(options.cases)} seed {ran.result.seed}: {what}; {faults} faults, {speed:.0f} times real time"
+        )
         yield ran
 
 
@@ -125,7 +150,8 @@ def report(options: Options, all_ran: Collection[Ran]) -> dict[str, Any]:
         total.update(ran.result.hash.encode())
     results = [ran.result for ran in all_ran]
     seconds, cpu_s = sum(result.seconds for result in results), sum(ran.cpu_s for ran in all_ran)
-    in_reach_s = seconds - sum(result.halted_s for result in results)
+    own_s = seconds - sum(result.forced_s for result in results)
+    in_reach_s = own_s - sum(result.halted_s for result in results)
     return {
         "seed": options.seed,
         "runs": len(results),
@@ -148,7 +174,8 @@ def report(options: Options, all_ran: Collection[Ran]) -> dict[str, Any]:
         "speed": round(seconds / cpu_s, 1),
         "hash": total.hexdigest(),
         "fills": sum(result.fills for result in results),
-        "quoting": round(sum(result.quoting_s for result in results) / seconds, 4),
+        "quoting": round(sum(result.quoting_s for result in results) / own_s, 4),
+        "crashes": sum(result.crashes for result in results),
         "quoting_but_for_halts": round(sum(result.quoting_s for result in results) / in_reach_s, 4),
         "states": dict(sum((Counter(result.states) for result in results), Counter[str]())),
     }

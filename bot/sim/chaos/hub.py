@@ -138,6 +138,11 @@ class Hub:
         self.wake(self.now_ns + delay_ns, task, task.turn)
         task.stand()
 
+    def stop(self) -> None:
+        """The running task goes no further: its group was killed in it."""
+        assert self.current is not None
+        self.current.stand()
+
     def sleep(self, seconds: float) -> None:
         self.pause(int(max(0.0, seconds) * NS_PER_S))
 

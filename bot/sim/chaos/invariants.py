@@ -21,6 +21,7 @@ from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty, Us
 
 FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
 LATE_NS: Ns = NS_PER_S
+SILENT_NS: Ns = 2 * NS_PER_S  # of the executor: by then the root or the guardian has noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,13 +324,15 @@ def _cancel_is_asked(scene: Scene, process: Process) -> str:
 
 
 def _venue_empties(scene: Scene, process: Process) -> str:
-    """While flat is owed nothing rests for longer than the dead-man takes; much shorter while the venue is well."""
-    executor = process.executor
+    """While flat is owed, or the executor says nothing, nothing rests for longer than the dead-man takes; much shorter
+    while the venue is well."""
+    executor, now = process.executor, scene.hub.now_ns
     since_ns = executor.recovery.clearing_ns
-    if executor.recovery.state not in CLEARING or not since_ns:
+    if now - scene.handled_ns > SILENT_NS:
+        since_ns = scene.handled_ns + SILENT_NS
+    elif executor.recovery.state not in CLEARING or not since_ns:
         return ""
     limit = scene.flat_within_ns()
-    now = scene.hub.now_ns
     for order_id, landed_ns in scene.landed.items():
         if now - max(since_ns, landed_ns, scene.thawed_ns) > limit:
             return f"{order_id} rests {(now - max(since_ns, landed_ns)) / NS_PER_S:.1f} s after the bot began to fail"
@@ -454,8 +457,10 @@ def _fresh(scene: Scene, process: Process) -> str:
 
 
 def _old_intents_go(scene: Scene, process: Process) -> str:
-    """What a strategy that fell silent wanted does not rest on."""
+    """What a strategy that fell silent wanted does not rest on. An executor that fell silent is I9's."""
     now = scene.hub.now_ns
+    if now - scene.handled_ns > NS_PER_S:
+        return ""
     for order_id, landed_ns in scene.landed.items():
         order = process.executor.orders.by_id.get(order_id)
         if order is None or order.cancel_wanted or not order.is_open:

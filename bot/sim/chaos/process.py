@@ -93,18 +93,21 @@ class Disk:
         self.records: list[Record] = []
         self.synced = 0
         self.segments = 0
+        self.power_lost = False  # since the last process began
 
     def begin(self, run: Run, state: bytes, first_seq: int) -> None:
         self.segments += 1
         self.start = SegmentStart(run=run, segment=self.segments, first_seq=first_seq, snapshot=state)
         self.records = []
         self.synced = 0
+        self.power_lost = False
 
     def items(self) -> list[SegmentStart | Record]:
         return [] if self.start is None else [self.start, *self.records]
 
     def lose_power(self) -> None:
         del self.records[self.synced :]
+        self.power_lost = True
 
 
 class Memory:
@@ -270,7 +273,9 @@ class Process:
         self.timers = run.timers
         last = recover(disk.items(), executor_of)
         self.run = msgspec.structs.replace(run, salt_base=(number + 1) * SALTS, continues=last is not None)
-        self.executor = executor_of(self.run) if last is None else begin(executor_of, self.run, snapshot(last.executor))
+        self.found = b"" if last is None else snapshot(last.executor)
+        self.executor = executor_of(self.run) if last is None else begin(executor_of, self.run, self.found)
+        self._first = None if last is None else Restarted(power_lost=disk.power_lost)
         self.journal = Memory(
             disk,
             self.run,
@@ -328,7 +333,7 @@ class Process:
                             core=WatchedCore(self, self._watch),
                             journal=self.journal,
                             gate=self.gate,
-                            first=Restarted() if self.run.continues else None,
+                            first=self._first,
                         ),
                         "strategy": self._strategy,
                         "timer": partial(self._actor, TimerActor, "timer", schedule=self._schedule, utc=self.utc_ns),

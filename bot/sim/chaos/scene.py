@@ -72,10 +72,13 @@ class Scene(Watch):
         self.told: deque[tuple[Ns, str, Any]] = deque(maxlen=TOLD_MAX)
         self.steps = 0
         self.quoting_ns: Ns = 0
+        self.forced_ns: Ns = 0
+        self.forced_since_ns: Ns = 0
         self.states: Counter[str] = Counter()
         self._hash = hashlib.blake2b(digest_size=16)
         self._encoder = msgspec.msgpack.Encoder()
         self.leaked = False
+        self.passing: Callable[[Process, str], None] = lambda process, point: None
         # of this moment
         self.heard: Message | None = None  # what the executor's step was about
         self.quarantined = 0  # user events before it
@@ -230,6 +233,9 @@ class Scene(Watch):
         before, self.state = self.state, state
         if before is BotState.QUOTING:
             self.quoting_ns += self.hub.now_ns - self.state_ns
+        if state is BotState.QUOTING and self.forced_since_ns:
+            self.forced_ns += self.hub.now_ns - self.forced_since_ns
+            self.forced_since_ns = 0
         self.state_ns = self.hub.now_ns
         self.states[state.value] += 1
         if state is BotState.FAILING and before is not BotState.HALTED:
@@ -276,6 +282,9 @@ class Scene(Watch):
     def failed(self, process: Process, who: str) -> None:
         """A request found no connection, or lost it."""
         self.unreachable_ns = self.hub.now_ns
+
+    def point(self, process: Process, name: str) -> None:
+        self.passing(process, name)
 
     def delivering(self, process: Process, messages: list[Message]) -> None:
         self.delivered.extend(message for message in messages if isinstance(message, ExecutionReport))

@@ -14,9 +14,11 @@ from random import Random
 
 from bot.errors import OtherBuild
 from bot.execution.risk import Limits
+from bot.execution.snapshot import snapshot
 from bot.execution.timers import Timers
 from bot.history.records import Run
 from bot.messages import BotState, Fail, InjectedFault, Shutdown
+from bot.sim.chaos.crashes import crash_of
 from bot.sim.chaos.hub import Group, Hub
 from bot.sim.chaos.invariants import judge
 from bot.sim.chaos.mishaps import Mishaps
@@ -41,6 +43,7 @@ STEP_NS: Ns = 100 * NS_PER_MS
 BACK_S_MAX = 90.0
 OPERATOR_NS: Ns = 30 * NS_PER_S
 SETTLED_S = 9.0
+LATE_S_MAX = 60.0  # trades that the venue was told to delay
 EMPTY_S_MAX = 2.5
 
 
@@ -80,14 +83,24 @@ class Result:
     told: list[tuple[Ns, str, object]] = field(default_factory=list)
     quoting_s: float = 0.0
     halted_s: float = 0.0
+    forced_s: float = 0.0  # in failure mode because the simulation forced it, and on the way back
     fills: int = 0
     states: dict[str, int] = field(default_factory=dict)
     phases: int = 0  # quiescences
+    crashes: int = 0  # at marked points
     hash: str = ""
 
 
 class Simulation:
-    def __init__(self, seed: int, hours: float, *, every_s: float | None = None, only: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        seed: int,
+        hours: float,
+        *,
+        every_s: float | None = None,
+        only: Collection[str] = (),
+        crash_at_s: float | None = None,
+    ) -> None:
         """`every_s`: mean time between faults, 0 for none, None for what the seed says; `only` these ids, if any."""
         draw = Random(f"{seed}:run")
         self.seed = seed
@@ -133,6 +146,10 @@ class Simulation:
         self.rest.submitted = self.scene.submitted
         self.latch = MemoryLatch()
         self.disk = Disk()
+        self.left = b""  # the executor's state as a process left it, if its journal must have all of it
+        self.crash = None if crash_at_s is None else crash_of(seed, crash_at_s, START_NS)
+        self.crashes = 0
+        self.scene.passing = self._passing
         self.latched_ns: Ns = 0
         self.halted_ns: Ns = 0
         self.process: Process | None = None
@@ -151,7 +168,7 @@ class Simulation:
         spans = []
         at, end = START_NS / NS_PER_S, self.end_ns / NS_PER_S
         while at < end:
-            until = min(end, at + draw.uniform(100, 260))
+            until = min(end, at + max(draw.uniform(100, 260), 5 * self.every_s))
             spans.append((at, until))
             at = until
         return spans
@@ -214,9 +231,11 @@ class Simulation:
             told=list(scene.told) if scene.violation is not None else [],
             quoting_s=scene.quoting_ns / NS_PER_S,
             halted_s=self.halted_ns / NS_PER_S,
+            forced_s=scene.forced_ns / NS_PER_S,
             fills=sum(1 for trade in self.venue.exchange.trades),
             states=dict(scene.states),
             phases=self.phases,
+            crashes=self.crashes,
             hash=scene.hexdigest(),
         )
         if self.process is not None:
@@ -259,9 +278,11 @@ class Simulation:
         try:
             process = self._process(number, random)
         except OtherBuild as error:
-            self.scene.violation = self.scene.violation or Violation("I14", f"Journal first: replay: {error}")
+            self._broke("I14", f"Journal first: replay: {error}")
             return
         self.process = process
+        if self.left and process.found != self.left:
+            self._broke("I14", "Journal first: what was recovered is not what was left")
         self.clean = False
         self.scene.begin(process)
         self.scene.note("host", f"process {number} starts")
@@ -299,6 +320,7 @@ class Simulation:
         if process is not self.process:
             return
         self.process = None
+        self.left = b"" if process.journal.broken else snapshot(process.executor)
         process.group.dead = True
         for connection in process.connections:
             connection.forget()
@@ -307,6 +329,29 @@ class Simulation:
         self.scene.begin(None)
         self.hub.later(0, process.group.kill)
         self.hub.later(int(back_after_s * NS_PER_S), self._start)
+
+    def _lose_power(self) -> None:
+        self.disk.lose_power()
+        self.left = b""
+
+    def _passing(self, process: Process, point: str) -> None:
+        """A marked point; where a crash is due, nothing after it happens."""
+        crash = self.crash
+        if crash is None or process is not self.process or not crash.due(point, self.hub.now_ns):
+            return
+        self.crash = None
+        self.crashes += 1
+        self.scene.befell("T10")
+        self.scene.note("host", f"crash {point}{', and power is lost' if crash.power else ''}")
+        self._kill(process, crash.back_after_s)
+        if crash.power:
+            self._lose_power()
+        elif point == "before the journal":
+            self.left = b""
+        self.hub.stop()
+
+    def _broke(self, invariant: str, text: str) -> None:
+        self.scene.violation = self.scene.violation or Violation(invariant, text)
 
     def _lie(self) -> bool:
         self.lies -= 1
@@ -343,7 +388,7 @@ class Simulation:
             case "T10", kind:
                 self._kill(process, table["back_after_s"])
                 if kind == "power":
-                    self.disk.lose_power()
+                    self._lose_power()
             case "D01", _:
                 process.journal.broken = True
             case "A03", _:
@@ -360,21 +405,25 @@ class Simulation:
         self._wait(5.0)
         self.world.active, self.still = False, True
         self._wait(SETTLED_S)
+        self._wait(LATE_S_MAX, self._settled)
         if self.scene.violation is None and scene.state is BotState.QUOTING:
             scene.note("phase", "quiet: views are compared")
             scene.judge("quiet")
         if self.process is not None and scene.violation is None:
             scene.note("phase", "failure mode is forced")
-            scene.forced = True
+            scene.forced, scene.forced_since_ns = True, self.hub.now_ns
             self.phases += 1
             self.process.directory.tell("executor", Fail(reason="forced by the simulation"))
             if not self._wait(EMPTY_S_MAX, lambda: scene.state in CLEARING and not self.venue.open_orders()):
-                scene.violation = scene.violation or Violation(
-                    "I9",
-                    f"Cancel-all arrives: {len(self.venue.open_orders())} orders rest {EMPTY_S_MAX} s after failure mode",
-                )
+                left = len(self.venue.open_orders())
+                self._broke("I9", f"Cancel-all arrives: {left} orders rest {EMPTY_S_MAX} s after failure mode")
         self.world.active, self.still, scene.forced = True, False, False
         scene.note("phase", "chaos")
+
+    def _settled(self) -> bool:
+        """Is every fill on the chain, and every fee known that was kept back?"""
+        executor = self.process.executor if self.process is not None else None
+        return executor is None or not (executor.positions.unsettled or executor.taken)
 
     def _clear_up(self) -> None:
         self.faults.stop()
@@ -396,7 +445,5 @@ class Simulation:
             self._wait(60.0, lambda: not self.latch.is_set())
         process = self.process
         missing = process.executor.recovery.missing(process.executor.orders) if process is not None else "no process"
-        self.scene.violation = Violation(
-            "I20", f"Comes back: {self.scene.state} {BACK_S_MAX:.0f} s after the faults stopped: {missing}"
-        )
+        self._broke("I20", f"Comes back: {self.scene.state} {BACK_S_MAX:.0f} s after the faults stopped: {missing}")
         return False

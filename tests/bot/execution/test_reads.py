@@ -8,6 +8,7 @@ from desk_fake import DOWN, SYMBOL, UP, Bench, acked, of, placement, trade
 from bot.execution.orders import Order
 from bot.messages import (
     Balance,
+    BalanceRequest,
     BotState,
     CancelOrder,
     ExecType,
@@ -393,8 +394,29 @@ def test_a_balance_is_not_believed_while_fills_are_on_their_way() -> None:
     balance(bench, 3)  # a debt
     assert bench.executor.positions.cash == cash
     order.venue_cum = order.cum_qty
+    bench.intent()
+    bench.tell(
+        ExecutionReport(order_id=order.order_id, exec_type=ExecType.CANCELED, source=Source.USER, cum_qty=5 * QTY_ONE)
+    )
     balance(bench, 4, ago_ns=5 * NS_PER_S)
     assert bench.executor.positions.cash == 4
+
+
+def test_a_balance_may_know_of_a_fill_that_is_on_its_way_to_us() -> None:
+    """So while orders may fill, one that differs is believed when it is told again and nothing was filled meanwhile."""
+    bench, order = a_bid()
+    cash = bench.executor.positions.cash
+    balance(bench, cash - 5 * USD_ONE // 2)
+    assert bench.executor.positions.cash == cash
+    bench.tell(trade(order.order_id, 5, status=TradeStatus.MINED))
+    booked = bench.executor.positions.cash
+    assert booked == cash - 5 * USD_ONE // 2
+    assert of(BalanceRequest, bench.tick(5000)) != []  # soon again
+    balance(bench, booked - 1_000)
+    assert bench.executor.positions.cash == booked
+    assert of(BalanceRequest, bench.tick(5000)) != []
+    balance(bench, booked - 1_000)
+    assert bench.executor.positions.cash == booked - 1_000
 
 
 # -- shares kept back as a fee ---------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from bot.execution.orders import Orders
-from bot.sim.chaos.command import Options, report, run_seed
+from bot.sim.chaos.command import Options, report, run_case
+from bot.sim.chaos.crashes import POINTS, moments
 from bot.sim.chaos.simulation import Simulation
 
 KEYS = {"seed", "runs", "hours", "steps", "faults", "faults_by_id", "violations", "speed", "hash"}
@@ -21,6 +22,19 @@ def test_every_invariant_holds_through_minutes_of_chaos(seed: int) -> None:
     result = Simulation(seed, 0.03).run()
     assert result.violation is None
     assert result.steps > 1_000
+
+
+@pytest.mark.parametrize("at_s", moments(6, 24.0))
+def test_after_a_crash_at_a_marked_point_every_invariant_holds(at_s: float) -> None:
+    result = Simulation(5, 24 / 3600, crash_at_s=at_s).run()
+    assert (result.violation, result.crashes, result.phases) == (None, 1, 1)
+
+
+def test_every_marked_point_is_passed() -> None:
+    simulation, passed = Simulation(4, 0.03), set()
+    simulation.scene.passing = lambda process, point: passed.add(point)
+    simulation.run()
+    assert passed >= set(POINTS)
 
 
 def test_without_faults_it_never_fails() -> None:
@@ -48,7 +62,7 @@ def test_a_failure_is_made_small_and_told_with_the_command_that_repeats_it(monke
     """A fill that ends nothing: the order rests on in our books."""
     monkeypatch.setattr(Orders, "debts", lambda self: 1 / 0)
     options = Options(seed=3, hours=0.05)
-    ran = run_seed(3, options)
+    ran = run_case((3, None), options)
     figures = report(options, [ran])
     (violation,) = figures["violations"]
     assert (violation["invariant"], violation["seed"]) == ("I0", 3)
