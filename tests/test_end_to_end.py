@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -187,22 +188,20 @@ def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_
 
 def test_two_bots_with_one_key_both_end_flat_and_latched(venue: VenueThread, tmp_path: Path) -> None:
     """On two state directories, as on two machines: neither sees the other's lock."""
-    homes = tmp_path / "a", tmp_path / "b"
-    first = Maker(venue, homes[0])
-    try:
-        first.quoting()
-        second = Maker(venue, homes[1])
-        try:
-            for maker in (first, second):
-                until(lambda maker=maker: maker.status().get("state") == "halted", 30, "halted", maker.status)
-            assert first.resting() == []
-            assert [maker.end()[0] for maker in (first, second)] == [75, 75]
-        finally:
-            second.process.kill()
-    finally:
-        first.process.kill()
-    assert "another host beats with this key" in (homes[0] / "run-0" / "bot.log").read_text()
-    assert "was never ours" in (homes[1] / "run-0" / "bot.log").read_text()
+    with contextlib.ExitStack() as stack:
+        both: list[Maker] = []
+        for home in (tmp_path / "a", tmp_path / "b"):
+            both.append(Maker(venue, home))
+            stack.callback(both[-1].process.wait)
+            stack.callback(both[-1].process.kill)
+            if len(both) == 1:
+                both[0].quoting()
+        for maker in both:
+            until(lambda maker=maker: maker.status().get("state") == "halted", 30, "halted", maker.status)
+        assert both[0].resting() == []
+        assert [maker.end()[0] for maker in both] == [75, 75]
+        logs = [(maker.run_dir / "bot.log").read_text() for maker in both]
+        assert "another host beats with this key" in logs[0] and "was never ours" in logs[1]
 
 
 def test_an_operator_halts_cancels_and_resumes_from_outside(venue: VenueThread, makers: Callable[..., Maker]) -> None:

@@ -14,7 +14,7 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     cancel_ns: Ns = 2 * NS_PER_S  # no answer to a DELETE: send it again
     cancel_retry_ns: Ns = 500 * NS_PER_MS  # after an ambiguous DELETE, doubling
     cancel_retry_ns_max: Ns = 4 * NS_PER_S
-    cancel_all_ns: Ns = 200 * NS_PER_MS  # no answer to a mass cancel: panic sends one too
+    cancel_all_ns: Ns = 180 * NS_PER_MS  # no answer to a mass cancel: panic sends one too, on the wire within 250 ms
     debt_ns: Ns = 3 * NS_PER_S  # venue says filled, no trade came
     orphan_ns: Ns = 2 * NS_PER_S  # event of an order we do not know
     settle_ns: Ns = 5 * NS_PER_S  # an order nobody has seen is given up no sooner than this after it was sent

@@ -40,7 +40,7 @@ class RequestFailed(VenueUnavailable):
 
 
 class Connection:
-    """One connection to one origin, used by one thread at a time; `abort` may come from any thread.
+    """One connection to one origin, used by one thread at a time.
 
     Invariant: a request returns or raises within its deadline, and is written to the socket at most once.
     """
@@ -139,15 +139,6 @@ class Connection:
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
-
-    def abort(self) -> None:
-        """From another thread: what this connection waits for ends now."""
-        sock = self._sock
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it was gone already
 
     def _connect(self, until: float) -> socket.socket:
         """Addresses known from the last time are tried first, so that a dead resolver does not cut us off."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from bot.units import NS_PER_S
 
 LEASE = b"1000"
 EVERY_S = 0.25
+PAUSE = threading.Event()  # never set: what a poll waits on between two looks
 
 
 class Script:
@@ -239,7 +241,7 @@ def heard(guardian: GuardianProcess, words: bytes) -> bytes:
     said, until = b"", time.monotonic() + 10
     while not set(words) <= set(said) and time.monotonic() < until:
         said += guardian.words()
-        time.sleep(0.01)
+        PAUSE.wait(0.01)
     return said
 
 

@@ -334,11 +334,11 @@ def test_an_answer_that_comes_twice_counts_once() -> None:
     assert MassCancel not in kinds(story.step(S / MS))
 
 
-def test_a_mass_cancel_is_due_from_somebody_else_200_ms_after_it_was_sent_until_its_answer() -> None:
+def test_a_mass_cancel_is_due_from_somebody_else_180_ms_after_it_was_sent_until_its_answer() -> None:
     recovery = Recovery()
     assert recovery.cancel_due_ns() == 0
     recovery.fail("test", T0)
-    assert recovery.cancel_due_ns() == T0 + 200 * NS_PER_MS
+    assert recovery.cancel_due_ns() == T0 + 180 * NS_PER_MS
     recovery.mass_cancel_told(MassCancelReport(symbol="", known=True, asked_ns=T0 + 1), T0 + 300 * NS_PER_MS)
     assert recovery.cancel_due_ns() == 0
 

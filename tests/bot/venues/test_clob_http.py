@@ -242,22 +242,6 @@ def test_a_peer_that_wants_to_close_gets_a_new_connection(server: LoopbackServer
     assert connection.connects == 2
 
 
-def test_abort_from_another_thread_ends_the_wait(server: LoopbackServer) -> None:
-    release = threading.Event()
-    connection = Connection(server.url, deadline_s=5)
-
-    def script(sock: socket.socket, _: bytes) -> None:
-        connection.abort()
-        release.wait(5)
-
-    server.scripts = [script]
-    began = time.monotonic()
-    with pytest.raises(RequestFailed):
-        connection.request("GET", "/x")
-    release.set()
-    assert time.monotonic() - began < 2
-
-
 def test_a_name_is_resolved_and_remembered(server: LoopbackServer) -> None:
     connection = Connection(server.url.replace("127.0.0.1", "localhost"))
     assert connection.request("GET", "/x").status == 200
