@@ -204,7 +204,7 @@ class Status:
         lost = max(0, min(received, self._received_before) - known - queued)
         self._received_before = received
         return {
-            "received": received,
+            "received": max(received, known),  # what is known was received, though the feed has not said so yet
             "handled": counted.get("handled", 0),
             "duplicates": counted.get("duplicates", 0),
             "quarantined": quarantined,

@@ -108,7 +108,7 @@ class Positions:
             maker=report.maker,
         )
         self.fills[key] = record
-        if RANK[record.status] < MINED:
+        if RANK[record.status] < MINED and not self._own(symbol).winner:
             self.unsettled[key] = record
         self.last_booked_ns = now_ns
         self._move(record, 1)
@@ -169,13 +169,15 @@ class Positions:
         )
 
     def pay_out(self, symbol: str, winner: str, now_ns: Ns) -> Usd:
-        """The market resolved: winning shares become cash, the others nothing. Returns the payout."""
+        """The market resolved: winning shares become cash, the others nothing, and no fill is awaited on the chain any
+        more, since the balance tells what came of it. Returns the payout."""
         holding = self._own(symbol)
         assert not holding.winner
         payout = holding.tokens.get(winner, 0)
         holding.winner, holding.paid_out_ns = winner, now_ns
         holding.tokens.clear()
         holding.paid.clear()
+        self.unsettled = {key: record for key, record in self.unsettled.items() if record.symbol != symbol}
         self.cash += payout
         return payout
 

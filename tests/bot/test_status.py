@@ -102,6 +102,13 @@ def test_what_the_user_feed_quarantined_is_not_lost(status: Status) -> None:
     assert events == {"received": 7, "handled": 6, "duplicates": 0, "quarantined": 1, "lost": 0}
 
 
+def test_what_was_handled_was_received_whoever_reports_first(status: Status) -> None:
+    status.observe(report("feed:user", received=2, quarantined=0), 0)
+    status.observe(report("executor", user_events={"handled": 3, "duplicates": 0, "quarantined": 0}), 0)
+    status.publish(0, 0)
+    assert status.record["user_events"]["received"] == 3
+
+
 def test_fills_and_settlements_are_kept_for_the_summary(status: Status) -> None:
     status.observe(MarketListed(market=MARKET), 0)
     status.observe(a_fill(), 0)

@@ -54,9 +54,12 @@ class Violation(Exception):
     """Something that must hold did not."""
 
     def __init__(self, invariant: str, text: str) -> None:
-        super().__init__(f"{invariant}: {text}")
+        super().__init__(invariant, text)  # as given, so that another process can be told
         self.invariant = invariant
         self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.text}"
 
 
 class Scene(Watch):

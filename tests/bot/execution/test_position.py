@@ -239,6 +239,17 @@ def test_a_market_is_paid_out_once() -> None:
     assert Positions().pay_out(SYMBOL, UP, 1) == 0
 
 
+def test_of_a_market_that_is_paid_out_no_fill_is_awaited_on_the_chain() -> None:
+    """One that is never mined would keep the balance, which knows what came of it, from being believed."""
+    positions = Positions()
+    booked(positions, 10, exec_id="ghost")
+    positions.pay_out("0xother", "w", 1)
+    assert positions.unsettled_qty(UP) == 10 * QTY_ONE
+    positions.pay_out(SYMBOL, UP, 1)
+    booked(positions, 5, exec_id="late")
+    assert positions.unsettled == {}
+
+
 def test_history_told_after_the_payout_is_paid_and_not_charged() -> None:
     positions = Positions()
     positions.pay_out(SYMBOL, UP, 1)

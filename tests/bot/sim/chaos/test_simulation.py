@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -69,3 +70,5 @@ def test_a_failure_is_made_small_and_told_with_the_command_that_repeats_it(monke
     assert "ZeroDivisionError" in violation["text"]
     assert len(violation["story"]) <= 30
     assert violation["replay"].startswith("bot chaos --seed 3 --hours 0.0")
+    told = pickle.loads(pickle.dumps(ran))  # as from a process of --jobs
+    assert str(told.result.violation) == str(ran.result.violation)
