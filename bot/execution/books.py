@@ -144,8 +144,6 @@ class Books:
 
     def ghosts(self, asset_id: str) -> Qty:
         """Shares matched long ago that never reached the chain."""
-        if not self.positions.unsettled:
-            return 0
         return self.positions.unsettled_qty(asset_id, self.now - self.timers.ghost_ns)
 
     # -- going flat ----------------------------------------------------------------------------------------------------
@@ -217,20 +215,14 @@ class Books:
         asked_ns: Ns = 0,
     ) -> None:
         """Run the order table's cell and do what it asks for."""
-        before = (order.state, order.exposure, order.leaves_qty) if order is not None else None
-        todo = self.orders.apply(event, order, self.now, cum=cum, qty=qty, asked_ns=asked_ns)
         if order is None:
             assert report is not None
-            if Do.ORPHAN in todo:
-                self._orphan(report)
-            if Do.TOMB in todo:
-                self.positions.bury(report, report.symbol, self.now)
-            if Do.ALARM in todo:
-                self.fail(f"{event.name} for order {report.order_id}, which we do not know")
-            return
+            return self._tell_unknown(event, report)
+        before = (order.state, order.exposure, order.leaves_qty)
+        todo = self.orders.apply(event, order, self.now, cum=cum, qty=qty, asked_ns=asked_ns)
         if todo or before != (order.state, order.exposure, order.leaves_qty):
             self.touched.add(order.symbol)
-            if before is None or before[1] != order.exposure:  # all that the limits see of an order
+            if before[1] != order.exposure:  # all that the limits see of an order
                 self.mark(order.symbol)
         for do in todo:
             match do:
@@ -251,7 +243,7 @@ class Books:
                     assert report is not None
                     self.positions.settle_step(report)
                 case Do.ALARM:
-                    self.fail(f"{event.name} contradicts order {order.order_id}, which is {order.state}")
+                    self.fail(f"{event.name} contradicts order {order.order_id}, which was {before[0]}")
                 case Do.ALARM_MARKET:
                     self.fail_market(order.symbol, f"{event.name} for order {order.order_id}")
                 case Do.WARN:
@@ -260,6 +252,17 @@ class Books:
                     self.halt(f"order {order.order_id} was filled beyond its size")
                 case Do.ENDED:
                     self._ended(order)
+        return None
+
+    def _tell_unknown(self, event: Event, report: ExecutionReport) -> None:
+        """The same for an order we have no record of."""
+        todo = self.orders.apply(event, None, self.now)
+        if Do.ORPHAN in todo:
+            self._orphan(report)
+        if Do.TOMB in todo:
+            self.positions.bury(report, report.symbol, self.now)
+        if Do.ALARM in todo:
+            self.fail(f"{event.name} for order {report.order_id}, which we do not know")
 
     def tell_known(self, event: Event, order_id: str) -> None:
         order = self.orders.get(order_id)

@@ -276,8 +276,7 @@ class Executor(Reads):
         """The target cut to what inventory, limits and cash allow beside everything but `own`."""
         market, symbol = desk.market, desk.market.symbol
         use, all_ = self._beside(desk, own)
-        held = self.positions.of(symbol).tokens.get(target.asset_id, 0)
-        sellable = held - self.positions.unsettled_qty(target.asset_id)
+        sellable = self.positions.qty(symbol, target.asset_id) - self.positions.unsettled_qty(target.asset_id)
         fitted = slots.feasible(target, market, use, sellable)
         if self.ghosts(fitted.asset_id) > self.risk.limits.unsettled_max:
             return None
@@ -486,7 +485,7 @@ class Executor(Reads):
             for slot in desk.slots.values():
                 slot.spent_seq = 0
             self.mark(desk.market.symbol)
-        self.recovery.restart(self.now, leftovers=message.power_lost)
+        self.recovery.restart(leftovers=message.power_lost)
         for order in list(self.orders.live.values()):
             self.tell(Event.RESTART, order)
 

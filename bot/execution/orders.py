@@ -266,16 +266,18 @@ class Orders:
         order.query_ns = order.queried_ns = now_ns
         order.query_due_ns = 0
 
-    def query_answered(self, order: Order, asked_ns: Ns, now_ns: Ns, *, known: bool) -> None:
-        """The query's answer came and its facts were applied; what it left open is asked again later."""
+    def query_answered(self, order: Order, asked_ns: Ns) -> None:
+        """The query's answer came and its facts were applied."""
+        order.query_ns = order.queries = 0
+        if order.tail_ns and asked_ns >= order.tail_ns:
+            order.tail_ns = 0
+        self._after(order)
+
+    def query_failed(self, order: Order, now_ns: Ns) -> None:
+        """No usable answer came: it is asked again later."""
         order.query_ns = 0
-        if known:
-            order.queries = 0
-            if order.tail_ns and asked_ns >= order.tail_ns:
-                order.tail_ns = 0
-        else:
-            order.queries += 1
-            order.query_due_ns = now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, order.queries)
+        order.queries += 1
+        order.query_due_ns = now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, order.queries)
         self._after(order)
 
     def write_off(self, order: Order) -> None:

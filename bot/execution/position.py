@@ -69,10 +69,13 @@ class Positions:
     def _own(self, symbol: str) -> Holding:
         return self.holdings.setdefault(symbol, Holding())
 
+    def qty(self, symbol: str, asset_id: str) -> Qty:
+        """Shares of a token held."""
+        return self.of(symbol).tokens.get(asset_id, 0)
+
     def quantities(self, market: Market) -> tuple[Qty, Qty]:
         """Up and Down shares held."""
-        tokens = self.of(market.symbol).tokens
-        return tokens.get(market.up_token, 0), tokens.get(market.down_token, 0)
+        return self.qty(market.symbol, market.up_token), self.qty(market.symbol, market.down_token)
 
     def unsettled_qty(self, asset_id: str, booked_before_ns: Ns | None = None) -> Qty:
         """Shares of a token that were matched to us and are not on the chain yet (optionally: for too long)."""
@@ -111,7 +114,7 @@ class Positions:
         if RANK[record.status] < MINED and not self._own(symbol).winner:
             self.unsettled[key] = record
         self.last_booked_ns = now_ns
-        self._move(record, 1)
+        self._move(record)
         return record
 
     def rises(self, report: ExecutionReport) -> bool:
@@ -137,7 +140,7 @@ class Positions:
         record.void = True
         record.status = TradeStatus.FAILED
         self.unsettled.pop(key, None)
-        self._move(record, -1)
+        self._move(record)
         return record
 
     def keep_back(self, symbol: str, asset_id: str, qty: Qty) -> None:
@@ -196,9 +199,9 @@ class Positions:
             if symbol not in told and not any(holding.tokens.values()) and now_ns - holding.paid_out_ns > keep_ns:
                 del self.holdings[symbol]
 
-    def _move(self, record: FillRecord, sign: int) -> None:
-        holding = self._own(record.symbol)
-        if not record.history or sign < 0:  # a reverted fill gives its money back whoever paid it
+    def _move(self, record: FillRecord) -> None:
+        holding, sign = self._own(record.symbol), -1 if record.void else 1
+        if not record.history or record.void:  # a reverted fill gives its money back whoever paid it
             self.cash -= sign * record.cost
         if not holding.winner:
             token = record.asset_id

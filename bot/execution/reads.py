@@ -138,7 +138,7 @@ class Reads(Facts):
             return
         if message.found is None:
             self.venue_down_ns = self.now
-            self.orders.query_answered(order, message.asked_ns, self.now, known=False)
+            self.orders.query_failed(order, self.now)
             self.queries[order.order_id] = order
             return
         before = (order.cum_qty, order.voided)
@@ -160,7 +160,7 @@ class Reads(Facts):
                 self.tell(Event.QUERY_NULL, order, asked_ns=message.asked_ns)
         if order.is_open and valid and message.found is not FoundStatus.LIVE and not news:
             order.empty_query = True
-        self.orders.query_answered(order, message.asked_ns, self.now, known=True)
+        self.orders.query_answered(order, message.asked_ns)
         self.mark(order.symbol)
 
     def balance(self, message: Balance) -> None:
@@ -193,7 +193,7 @@ class Reads(Facts):
         if taken is None or desk is None or holding.winner:
             self.taken.pop(asset_id, None)
             return
-        ours = holding.tokens.get(asset_id, 0)
+        ours = self.positions.qty(symbol, asset_id)
         if message.qty is None or (taken.theirs, taken.ours) != (message.qty, ours):
             if message.qty is not None:
                 taken.theirs, taken.ours = message.qty, ours
@@ -203,7 +203,7 @@ class Reads(Facts):
         if short <= 0:
             return
         bought = [r for r in self.positions.fills.values() if r.asset_id == asset_id and not (r.maker or r.void)]
-        most = sum(r.qty * (PX_ONE - r.px) // PX_ONE for r in bought if r.side is Side.BUY) * desk.market.fee_rate + LOT
+        most = sum(r.qty * (PX_ONE - r.px) / PX_ONE for r in bought if r.side is Side.BUY) * desk.market.fee_rate + LOT
         if short > most:
             self.fail(f"the venue has {message.qty / QTY_ONE:g} of token {asset_id}, {short / QTY_ONE:g} less than we")
             return

@@ -29,11 +29,11 @@ class Ask:
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
-        self.reset(0)
+        self.reset()
 
-    def reset(self, now_ns: Ns) -> None:
+    def reset(self, due_ns: Ns = 0) -> None:
         self.sent_ns: Ns = 0  # of the one on its way, 0: none
-        self.due_ns: Ns = now_ns
+        self.due_ns: Ns = due_ns
         self.tries = 0
         self.done = False
 
@@ -131,7 +131,7 @@ class Recovery:
             self.state, self._after_flat = BotState.FAILING, BotState.COOLDOWN
             self._cooldown_ns = max(self._cooldown_ns, self._timers.cooldown_ns)
 
-    def restart(self, now_ns: Ns, *, leftovers: bool) -> None:
+    def restart(self, *, leftovers: bool) -> None:
         """A new run with the old one's state: epoch, watermark and how often it failed lately stay."""
         self.state, self._after_flat = BotState.STARTING, BotState.COOLDOWN
         self.reasons = []
@@ -139,7 +139,7 @@ class Recovery:
         self.leftovers = leftovers
         self.clearing_ns = self._empty_ns = 0
         for ask in (self._cancel, self._read, self._trades, self._balance):
-            ask.reset(now_ns)
+            ask.reset()
 
     def gap(self, now_ns: Ns) -> None:
         """The user stream missed something while we reconcile: what was read before proves nothing."""
@@ -288,7 +288,7 @@ class Recovery:
         self.flat = False
         self.clearing_ns = self.clearing_ns or now_ns
         self._note(reason)
-        self._cancel.reset(now_ns)
+        self._cancel.reset()
         self._read.reset(now_ns + self._timers.snap_ns)
         # Whatever is on the wire now is looked at when the cancel-all is answered; so this one never counts as the last
         # word while orders are out.
@@ -310,11 +310,9 @@ class Recovery:
             return
         self.flat = True
         self.clearing_ns = 0
-        if self._after_flat is BotState.COOLDOWN:
-            self.state = BotState.COOLDOWN
+        self.state = self._after_flat
+        if self.state is BotState.COOLDOWN:
             self._cooldown_until_ns = now_ns + self._cooldown_ns
-        elif self._after_flat is BotState.STOPPED:
-            self.state = BotState.STOPPED
 
     def _reconcile(self, now_ns: Ns) -> None:
         self.state = BotState.RECONCILING

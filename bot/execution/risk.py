@@ -156,13 +156,13 @@ def total(uses: Iterable[Use]) -> Total:
     return sums
 
 
-def per_share(*, up_token: bool, side: Side, px: Px) -> tuple[int, Px, Px]:
-    """Of one share filled: the change of the net (+1 or -1), and the loss if Up wins and if Down wins."""
-    paid = px if side is Side.BUY else -px
-    held = PX_ONE if side is Side.BUY else -PX_ONE
+def per_share(*, up_token: bool, side: Side, px: Px) -> tuple[bool, Px, Px]:
+    """Of one share filled: does it raise the net, and what is lost if Up wins and if Down wins."""
+    buy = side is Side.BUY
+    paid, held = (px, PX_ONE) if buy else (-px, -PX_ONE)
     if up_token:
-        return (1 if side is Side.BUY else -1), paid - held, paid
-    return (-1 if side is Side.BUY else 1), paid, paid - held
+        return buy, paid - held, paid
+    return not buy, paid, paid - held
 
 
 class Risk:
@@ -193,8 +193,8 @@ class Risk:
             up_token = order.asset_id == market.up_token
             token = use.up if up_token else use.down
             token.orders += 1
-            net, loss_up, loss_down = per_share(up_token=up_token, side=order.side, px=order.px)
-            if net > 0:
+            raises, loss_up, loss_down = per_share(up_token=up_token, side=order.side, px=order.px)
+            if raises:
                 use.long += qty
             else:
                 use.short -= qty
@@ -213,11 +213,11 @@ class Risk:
     def room(self, use: Use, all_: Total, free_cash: Usd, *, up_token: bool, side: Side, px: Px) -> Qty:
         """The largest size, in whole lots, that keeps each limit; `all_` is of all markets, this one included."""
         limits = self.limits
-        net, loss_up, loss_down = per_share(up_token=up_token, side=side, px=px)
+        raises, loss_up, loss_down = per_share(up_token=up_token, side=side, px=px)
         room = min(
             limits.order_size_max,
             limits.order_notional_max * PX_ONE // px,
-            limits.q_max - use.long if net > 0 else limits.q_max + use.short,
+            limits.q_max - use.long if raises else limits.q_max + use.short,
         )
         loss_max = min(limits.loss_max_mkt, limits.loss_max_all - self.lost_day - (all_.loss - use.loss_worst))
         for loss, used in ((loss_up, use.loss_up), (loss_down, use.loss_down)):
@@ -237,7 +237,7 @@ class Risk:
                 limits.shares_max - all_.shares,
                 money * PX_ONE // px,
             )
-        return max(0, room) // LOT * LOT
+        return max(0, room // LOT * LOT)
 
     def crowded(self, use: Use, live: int, *, up_token: bool) -> bool:
         """Is the most of orders reached, of the token, the market or all? `live` counts all that may be live."""

@@ -147,12 +147,9 @@ def feasible(target: Target, market: Market, use: Use, sellable: Qty) -> Target:
     if target.side is Side.BUY:
         return target
     free = (sellable - (use.up if target.up_token else use.down).selling) // LOT * LOT
-    if free >= target.qty:
-        return target
     if free >= market.min_qty:
-        return msgspec.structs.replace(target, qty=free)
-    bid = leg_of(market, target.asset_id, Side.SELL) == "bid"
-    return _target(market, bid=bid, side=Side.BUY, up_px=target.up_px, qty=target.qty, mirror=True)
+        return msgspec.structs.replace(target, qty=min(target.qty, free))
+    return _target(market, bid=not target.up_token, side=Side.BUY, up_px=target.up_px, qty=target.qty, mirror=True)
 
 
 def keeps(order: Order, target: Target, mode: QuoteMode) -> bool:

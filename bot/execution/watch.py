@@ -17,7 +17,7 @@ def over(books: Books, order: Order) -> None:
     """The timers of one order that may be live or still exposes us."""
     timers, now = books.timers, books.now
     if order.query_ns and now - order.query_ns > timers.read_deadline_ns:
-        books.orders.query_answered(order, order.query_ns, now, known=False)
+        books.orders.query_failed(order, now)
         books.queries[order.order_id] = order
     idle = not order.query_ns and not order.query_due_ns
     if (order.state is PN and now - order.sent_ns >= timers.ack_ns) or (

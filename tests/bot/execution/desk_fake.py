@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from bot.execution.executor import Executor
 from bot.execution.orders import Order
-from bot.execution.risk import Limits
+from bot.execution.risk import Limits, total
 from bot.market import Market, Rule
 from bot.messages import (
     Balance,
@@ -101,6 +101,7 @@ class Bench:
     def tell(self, message: Message) -> list[Message]:
         """One message; returns what it made the executor say, with the venue's answers if it obeys."""
         emitted = self.executor.handle(message, self.now)
+        self.check()
         said = list(emitted)
         self.sent += emitted
         if self.obey:
@@ -193,6 +194,13 @@ class Bench:
         )
 
     # -- looking
+
+    def check(self) -> None:
+        """What limits are compared with is kept between messages, and must be what it would be if counted anew."""
+        executor = self.executor
+        anew = {symbol: executor.use_without(desk, None) for symbol, desk in executor.desks.items()}
+        assert {symbol: executor.use(desk) for symbol, desk in executor.desks.items()} == anew
+        assert executor.total() == total(anew.values())
 
     @property
     def state(self) -> BotState:

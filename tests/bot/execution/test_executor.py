@@ -434,8 +434,27 @@ def test_a_status_nobody_knows_is_owed_and_not_booked() -> None:
 )
 def test_an_intent_that_cannot_be_meant_is_dropped(given: dict[str, object]) -> None:
     bench = Bench()
-    assert of(NewOrder, bench.intent(bid=4900, **given)) == []
-    assert bench.executor.status_report().body["intents"] == {"handled": 0, "refused": 1}
+    for refused in (1, 2):
+        assert of(NewOrder, bench.intent(bid=4900, **given)) == []
+        assert bench.executor.status_report().body["intents"] == {"handled": 0, "refused": refused}
+
+
+def test_an_intent_is_valid_until_its_last_moment_and_newer_than_the_last() -> None:
+    bench = Bench()
+    assert of(NewOrder, bench.intent(bid=4900, valid_until_ns=bench.now)) == []
+    assert of(NewOrder, bench.intent(bid=4900, valid_until_ns=bench.now + 1))
+    assert of(NewOrder, bench.intent(bid=4900, offer=5200))
+    for seq in (bench.seq, bench.seq - 1):  # a wish that comes twice or late is none
+        assert bench.intent(seq=seq) == []
+    assert bench.executor.status_report().body["intents"] == {"handled": 2, "refused": 3}
+
+
+def test_why_an_intent_cannot_be_meant_is_a_warning() -> None:
+    bench = Bench()
+    bench.intent(bid=4950)
+    assert [(alert.level, alert.text) for alert in bench.executor.alerts] == [
+        (2, f"intent 1 of {SYMBOL} is refused: bid price 4950 is not on the grid of 100")
+    ]
 
 
 def test_an_intent_that_grows_too_old_is_a_pull() -> None:

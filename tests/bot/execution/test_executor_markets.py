@@ -342,6 +342,7 @@ def test_old_records_are_forgotten_each_minute() -> None:
     day_ns = 24 * 3600 * NS_PER_S
     created = bench.order().created_ns
     bench.executor.positions.book(trade("o", 1), SYMBOL, UP, Side.BUY, created)
+    bench.executor.mark(SYMBOL)
     pruned = bench.executor._pruned_ns
     assert bench.now - pruned < 60 * NS_PER_S
     bench.now = created + day_ns + 1

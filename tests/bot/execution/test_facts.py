@@ -67,6 +67,8 @@ def test_an_answer_to_an_order_we_never_sent_is_a_contradiction(kind: ExecType, 
     bench = Bench()
     bench.tell(report("0xf", kind, source))
     assert bench.state is BotState.FAILING
+    (reason,) = bench.executor.recovery.reasons
+    assert reason.endswith(" for order 0xf, which we do not know")
 
 
 def test_our_own_gate_never_refuses_an_order_we_do_not_know() -> None:
@@ -94,6 +96,15 @@ def test_a_failed_trade_of_an_order_we_do_not_know_is_buried_and_explained() -> 
     assert bench.net() == 0
 
 
+def test_a_trade_that_failed_before_it_was_told_is_kept_with_its_market_and_its_time() -> None:
+    bench, order = a_bid()
+    for order_id in ("0xf", order.order_id):
+        failed = {"kind": ExecType.TRADE_CANCEL, "status": TradeStatus.FAILED, "symbol": SYMBOL, "asset_id": UP}
+        bench.tell(trade(order_id, 5, **failed))  # type: ignore[arg-type]
+        record = bench.executor.positions.fills["t1", order_id]
+        assert (record.symbol, record.booked_ns, record.qty, record.void) == (SYMBOL, bench.now, 0, True)
+
+
 # -- trades ----------------------------------------------------------------------------------------------------------
 
 
@@ -105,6 +116,7 @@ def test_a_trade_that_failed_is_void_however_it_is_told(kind: ExecType) -> None:
     assert (fill.qty, fill.cl_ord_id) == (-5 * QTY_ONE, order.cl_ord_id)
     assert (bench.net(), order.cum_qty, order.voided) == (0, 0, 5 * QTY_ONE)
     assert bench.executor.user_events == {"handled": 3, "duplicates": 0, "quarantined": 0}
+    assert bench.executor.alerts[-1].text == f"FAILED_KNOWN for order {order.order_id}"
     bench.tell(trade(order.order_id, 5, kind=kind, status=TradeStatus.FAILED))
     assert bench.executor.user_events == {"handled": 3, "duplicates": 1, "quarantined": 0}
     bench.tell(trade(order.order_id, 5, kind=kind, status=TradeStatus.FAILED))
@@ -370,6 +382,7 @@ def test_a_duplicate_of_what_was_refused_is_a_contradiction_and_an_ambiguous_ans
         bench.tell(report(order, ExecType.REJECTED, Source.POST, reject=Reject.MIN_SIZE))
         bench.tell(OutcomeUnknown(order_id=order.order_id, request=Request.NEW, duplicated=duplicated))
         assert bench.state is state
+    assert bench.executor.recovery.reasons == [f"DUPLICATED contradicts order {order.order_id}, which was rejected"]
 
 
 def test_a_cancel_without_usable_answer_is_sent_again_ever_later() -> None:

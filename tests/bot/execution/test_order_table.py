@@ -340,6 +340,14 @@ def test_less_than_a_lot_left_or_over_counts_as_filled(state: OrderState, left: 
     assert (Do.ENDED in done) is (filled and state is not OrderState.CANCELED)
 
 
+def test_a_filled_order_has_no_tail_for_its_size_is_known() -> None:
+    orders, order = an_order(OrderState.WORKING)
+    orders.apply(Event.CANCEL_OK, order, T)
+    assert order.tail_ns == T
+    orders.apply(Event.TRADE, order, T, qty=TWENTY - LOT + 1)
+    assert (order.state, order.tail_ns, order.exposure) == (OrderState.FILLED, 0, 0)
+
+
 def test_more_than_was_ordered_halts_and_stays_true() -> None:
     orders, order = an_order(OrderState.WORKING)
     assert orders.apply(Event.TRADE, order, T, qty=TWENTY + LOT + 1) == [Do.FILL, Do.ENDED, Do.HALT]
@@ -400,8 +408,8 @@ def test_only_a_query_asked_after_the_end_ends_the_tail(asked_ns: Ns, exposure: 
     orders, order = an_order(OrderState.WORKING)
     applied(orders, Event.CANCEL_OK, order)
     orders.asked(order, asked_ns)
-    orders.query_answered(order, asked_ns, T + NS_PER_S, known=True)
-    assert order.exposure == exposure
+    orders.query_answered(order, asked_ns)
+    assert (order.exposure, order.tail_ns) == (exposure, T if exposure else 0)
     assert (order.order_id in orders.live) is bool(exposure)
 
 
@@ -416,7 +424,7 @@ def test_a_failed_query_ends_no_tail() -> None:
     orders, order = an_order(OrderState.WORKING)
     applied(orders, Event.CANCEL_OK, order)
     orders.asked(order, T)
-    orders.query_answered(order, T, T + NS_PER_S, known=False)
+    orders.query_failed(order, T + NS_PER_S)
     assert order.exposure == TWENTY
 
 
@@ -439,7 +447,7 @@ def test_an_ended_order_is_live_as_long_as_it_exposes_us_or_is_asked_for() -> No
     assert orders.live == {"o": order}
     orders.asked(order, T)
     assert orders.live == {"o": order}
-    orders.query_answered(order, T, T, known=True)
+    orders.query_answered(order, T)
     assert orders.live == {}
 
 
@@ -479,10 +487,10 @@ def test_queries_of_one_order_are_a_gap_apart_and_failed_ones_ever_later() -> No
     assert order.query_due_ns == T + TIMERS.query_gap_ns
     waits = []
     for _ in range(5):
-        orders.query_answered(order, T, T, known=False)
+        orders.query_failed(order, T)
         waits.append(order.query_due_ns - T)
     assert waits == [round(s * NS_PER_S) for s in (1, 2, 4, 4, 4)]
-    orders.query_answered(order, T, T, known=True)
+    orders.query_answered(order, T)
     assert (order.queries, order.query_ns) == (0, 0)
 
 

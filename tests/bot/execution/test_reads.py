@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from desk_fake import DOWN, SYMBOL, UP, Bench, acked, of, placement, trade
 
@@ -33,7 +34,7 @@ from bot.messages import (
     TradesRequest,
     TradeStatus,
 )
-from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE
+from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE
 
 TWENTY = 20 * QTY_ONE
 
@@ -486,6 +487,16 @@ def test_no_more_is_kept_back_than_a_fee_can_be(kept: int, net: float, state: Bo
         assert bench.executor.recovery.reasons == [f"the venue has 19.29 of token {UP}, 0.710001 less than we"]
 
 
+@pytest.mark.parametrize(("kept", "state"), [(LOT, BotState.QUOTING), (LOT + 1, BotState.FAILING)])
+def test_where_there_are_no_fees_a_lot_may_be_missing_and_no_more(kept: int, state: BotState) -> None:
+    bench = taken()
+    desk = bench.executor.desks[SYMBOL]
+    desk.market = msgspec.structs.replace(desk.market, fee_rate=0)
+    for _ in range(2):
+        shares(bench, TWENTY - kept)
+    assert bench.state is state
+
+
 def test_the_newest_purchase_as_taker_bears_every_fee() -> None:
     bench = taken()
     fills = bench.executor.positions.fills
@@ -511,6 +522,7 @@ def test_only_what_was_bought_as_taker_bears_a_fee() -> None:
     positions = bench.executor.positions
     positions.book(trade("o", 50, exec_id="maker", status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
     positions.book(trade("o", 50, exec_id="other", status=TradeStatus.MINED, maker=False), SYMBOL, DOWN, Side.BUY, 1)
+    bench.executor.mark(SYMBOL)
     for _ in range(2):
         shares(bench, 70 * QTY_ONE - MOST - 1)
     assert bench.state is BotState.FAILING
@@ -539,6 +551,7 @@ def test_a_read_of_shares_that_nobody_waits_for_changes_nothing(why: str) -> Non
         del bench.executor.desks[SYMBOL]
     else:
         bench.executor.taken.clear()
+    bench.executor.mark(SYMBOL)
     before = dict(bench.executor.positions.of(SYMBOL).tokens)
     shares(bench, TWENTY - 1)
     assert (bench.executor.taken, bench.executor.positions.of(SYMBOL).tokens) == ({}, before)

@@ -321,6 +321,7 @@ def test_an_answer_of_another_cancel_all_or_of_one_market_counts_for_nothing() -
     story.now += MS
     story.recovery.mass_cancel_told(MassCancelReport(symbol=SYMBOL, known=True, asked_ns=story.now), story.now)
     story.canceled(ago_ms=2)
+    story.recovery.mass_cancel_told(MassCancelReport(symbol="", known=True, asked_ns=1), story.now)
     assert MassCancel not in kinds(story.step())
     assert story.recovery.cancel_due_ns()
     story.recovery.mass_cancel_told(MassCancelReport(symbol="", known=True), story.now)  # it does not say when

@@ -79,7 +79,9 @@ def room(
     all_ = total([use])
     if others is not None:
         all_ = Total(**{name: getattr(all_, name) + getattr(others, name) for name in Total.__struct_fields__})
-    return risk.room(use, all_, cash, up_token=up, side=side, px=px) / QTY_ONE
+    size = risk.room(use, all_, cash, up_token=up, side=side, px=px)
+    assert type(size) is int
+    return size / QTY_ONE
 
 
 # -- the worst case --------------------------------------------------------------------------------------------------
@@ -193,6 +195,14 @@ def test_room_is_in_whole_lots_and_never_negative() -> None:
     assert room(risk, holding(up=100), [], up=True, side=Side.BUY, px=3300) == 0
 
 
+def test_the_cheapest_share_can_be_lost_too_and_what_cannot_be_lost_is_not_bound() -> None:
+    risk = limits(loss_max_mkt=USD_ONE // 1000)
+    assert room(risk, holding(), [], up=True, side=Side.BUY, px=1) == 10
+    assert room(risk, holding(), [], up=True, side=Side.SELL, px=PX_ONE - 1) == 10
+    risk = limits(loss_max_mkt=USD_ONE // 1000, order_size_max=20 * QTY_ONE)
+    assert room(risk, holding(), [], up=True, side=Side.SELL, px=PX_ONE) == 20
+
+
 order_rows = st.tuples(st.sampled_from([UP, DOWN]), st.sampled_from(list(Side)), st.integers(1, 99), st.integers(1, 40))
 
 
@@ -291,6 +301,12 @@ def test_the_most_orders_of_a_token_a_market_and_all_are_never_passed() -> None:
     assert len(sizes(bench.intent(bid=4900, offer=5200, symbol="0xb"))) == 1
     assert row(bench, "mkt_orders_max") == (1, 1)
 
+    bench = Bench(limits=Limits(mkt_orders_max=2))
+    assert len(sizes(bench.intent(bid=4900, offer=5200))) == 2  # one of each token
+    bench.tell(trade("0xforeign", 1, symbol=SYMBOL, asset_id=DOWN, side=Side.BUY))
+    bench.tell(ExecutionReport(order_id=bench.order().order_id, exec_type=ExecType.CANCELED, source=Source.USER))
+    assert sizes(bench.intent(bid=4800, offer=5200)) == []
+
     for first in ("bid", "offer"):
         routes = {"bid_route": Route.BUY_YES, "offer_route": Route.SELL_YES}
         if first == "offer":  # both of Down
@@ -299,6 +315,7 @@ def test_the_most_orders_of_a_token_a_market_and_all_are_never_passed() -> None:
         bench.executor.positions = holding(up=40, down=40)
         bench.executor.positions.unsettled.clear()
         bench.executor.positions.cash = 500 * USD_ONE
+        bench.executor.mark(SYMBOL)
         bench.tick()
         assert len(sizes(bench.intent(bid=4900, offer=5200, **routes))) == 1  # type: ignore[arg-type]
         assert row(bench, "token_orders_max") == (1, 1)

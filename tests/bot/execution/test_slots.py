@@ -109,7 +109,7 @@ def test_a_route_says_which_token_is_bought_or_sold_at_which_price(
     target = wanted(desk, leg)
     assert target is not None
     up_px, size = (4900, 20) if leg == "bid" else (5200, 10)
-    assert (target.asset_id, target.side, target.up_token) == (token, side, token == UP)
+    assert (target.asset_id, target.side, target.up_token, target.mirror) == (token, side, token == UP, False)
     assert (target.px, target.up_px, target.qty) == (up_px if token == UP else PX_ONE - up_px, up_px, size * QTY_ONE)
     assert leg_of(desk.market, token, side) == leg
 
@@ -221,6 +221,7 @@ def test_an_order_stays_at_its_price_while_three_fifths_of_what_is_wanted_are_le
         ({"quote_mode": QuoteMode.NO_QUOTE, "offer_size": 0, "bid_size": 0}, ""),
         ({"bid_px": 100, "offer_px": PX_ONE - 100}, ""),
         ({"bid_size": 0, "bid_px": 12345, "bid_route": Route.NONE}, ""),
+        ({"bid_size": 0, "offer_px": 5250}, "offer price 5250 is not on the grid of 100"),
         ({"offer_size": 0, "offer_px": 0, "offer_route": Route.NONE}, ""),
         ({"bid_route": Route.SELL_NO, "offer_route": Route.SELL_YES}, ""),
         ({"bid_px": 5100}, ""),
