@@ -322,7 +322,7 @@ class Books:
 
     def _voided(self, report: ExecutionReport, order: Order | None) -> None:
         before = self.positions.cash
-        record = self.positions.void(report)
+        record = self.positions.void(report, self.now)
         self._after_payout(record.symbol, before)
         self.emit_fill(record, report, order.cl_ord_id if order is not None else "", -1)
         self._voids.append(self.now)

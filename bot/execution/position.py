@@ -60,7 +60,7 @@ class Positions:
         self.fills: dict[Key, FillRecord] = {}
         self.holdings: dict[str, Holding] = {}
         self.unsettled: dict[Key, FillRecord] = {}
-        self.last_booked_ns: Ns = 0
+        self.cash_changed_ns: Ns = 0  # last, by a fill, one taken back or a payout
 
     def of(self, symbol: str) -> Holding:
         """To look at only: of a market without fills it is nobody's."""
@@ -113,7 +113,7 @@ class Positions:
         self.fills[key] = record
         if RANK[record.status] < MINED and not self._own(symbol).winner:
             self.unsettled[key] = record
-        self.last_booked_ns = now_ns
+        self.cash_changed_ns = now_ns
         self._move(record)
         return record
 
@@ -132,7 +132,7 @@ class Positions:
         if RANK[record.status] >= MINED:
             self.unsettled.pop(key, None)
 
-    def void(self, report: ExecutionReport) -> FillRecord:
+    def void(self, report: ExecutionReport, now_ns: Ns) -> FillRecord:
         """Take a booked fill back; only once."""
         key = (report.exec_id, report.order_id)
         record = self.fills[key]
@@ -140,6 +140,7 @@ class Positions:
         record.void = True
         record.status = TradeStatus.FAILED
         self.unsettled.pop(key, None)
+        self.cash_changed_ns = now_ns
         self._move(record)
         return record
 
@@ -182,6 +183,7 @@ class Positions:
         holding.paid.clear()
         self.unsettled = {key: record for key, record in self.unsettled.items() if record.symbol != symbol}
         self.cash += payout
+        self.cash_changed_ns = now_ns
         return payout
 
     def prune(self, now_ns: Ns, keep_ns: Ns) -> None:

@@ -170,7 +170,7 @@ class Reads(Facts):
         if message.cash is None:
             return
         quiet = not self.positions.unsettled and not self.orders.debts() and not self._payout_awaited()
-        fresh = message.asked_ns >= self.positions.last_booked_ns + self.timers.settle_ns
+        fresh = message.asked_ns >= self.positions.cash_changed_ns + self.timers.settle_ns
         told = (message.cash, self.positions.cash)
         sure = not self.orders.live or told == self._doubted
         if self.cash_known and message.cash != self.positions.cash and not (quiet and fresh and sure):

@@ -45,10 +45,10 @@ def test_a_fill_is_booked_once_and_voided_once() -> None:
     booked(positions, 10)
     with pytest.raises(AssertionError):
         booked(positions, 10)
-    positions.void(trade("o", 10))
+    positions.void(trade("o", 10), 9)
     assert (positions.quantities(a_market()), positions.cash) == ((0, 0), 0)
     with pytest.raises(AssertionError):
-        positions.void(trade("o", 10))
+        positions.void(trade("o", 10), 9)
 
 
 def test_one_trade_may_fill_two_of_our_orders() -> None:
@@ -91,7 +91,7 @@ def test_history_moves_shares_but_not_the_cash_that_has_seen_it() -> None:
     booked(positions, 10, history=True)
     assert positions.cash == 100 * USD_ONE
     assert (positions.quantities(a_market())[0], positions.of(SYMBOL).invested) == (10 * QTY_ONE, 4 * USD_ONE)
-    positions.void(trade("o", 10))
+    positions.void(trade("o", 10), 9)
     assert positions.cash == 104 * USD_ONE
 
 
@@ -111,7 +111,7 @@ def test_a_fill_told_after_the_payout_is_booked_and_paid() -> None:
     positions.pay_out(SYMBOL, UP, 1)
     booked(positions, 10, px=4000)
     assert positions.cash == 10 * USD_ONE - 4 * USD_ONE
-    positions.void(trade("o", 10))
+    positions.void(trade("o", 10), 9)
     assert positions.cash == 0
     booked(positions, 10, exec_id="t2", asset=DOWN)
     assert positions.cash == -4 * USD_ONE
@@ -170,7 +170,7 @@ def test_what_was_sold_or_is_of_another_token_is_not_unsettled_inventory() -> No
 def test_a_voided_fill_is_not_unsettled_and_never_rises_again() -> None:
     positions = Positions()
     booked(positions, 10)
-    assert positions.void(trade("o", 10)).status is TradeStatus.FAILED
+    assert positions.void(trade("o", 10), 9).status is TradeStatus.FAILED
     assert positions.unsettled == {}
     assert not positions.rises(trade("o", 10, status=TradeStatus.CONFIRMED))
 
@@ -179,7 +179,7 @@ def test_a_fill_that_was_mined_may_still_be_voided_and_forgotten() -> None:
     positions = Positions()
     for key in ("t1", "t2"):
         positions.book(trade("o", 10, exec_id=key, status=TradeStatus.MINED), SYMBOL, UP, Side.BUY, 1)
-    positions.void(trade("o", 10))
+    positions.void(trade("o", 10), 9)
     positions.prune(100, keep_ns=1)
     assert positions.fills == {} and positions.quantities(a_market())[0] == 10 * QTY_ONE
 
@@ -201,7 +201,7 @@ def test_money_paid_is_kept_by_token() -> None:
     holding = positions.of(SYMBOL)
     assert holding.paid == {UP: 0, DOWN: 2_200_000}
     assert holding.invested == 2_200_000
-    positions.void(trade("o", 10))
+    positions.void(trade("o", 10), 9)
     assert (holding.paid[UP], holding.tokens[UP]) == (-4_000_000, -5 * QTY_ONE)
 
 
@@ -212,7 +212,7 @@ def test_a_fill_keeps_what_was_told_of_it() -> None:
     assert (record.px, record.qty, record.cost, record.signed_qty) == (4000, 10 * QTY_ONE, -4_000_000, -10 * QTY_ONE)
     assert (record.status, record.booked_ns, record.void, record.history) == (TradeStatus.MATCHED, 7, False, True)
     assert positions.known(trade("o", 1)) is record
-    assert positions.last_booked_ns == 7
+    assert positions.cash_changed_ns == 7
 
 
 def test_a_tombstone_keeps_the_key_and_the_first_word_stands() -> None:

@@ -403,6 +403,22 @@ def test_a_balance_is_not_believed_while_fills_are_on_their_way() -> None:
     assert bench.executor.positions.cash == 4
 
 
+@pytest.mark.parametrize("change", ["a payout", "a fill that failed"])
+def test_a_balance_asked_soon_after_cash_changed_may_be_older_than_that(change: str) -> None:
+    bench, order = a_bid()
+    bench.tell(trade(order.order_id, 5, status=TradeStatus.MINED))
+    bench.now += 10 * NS_PER_S
+    if change == "a payout":
+        bench.executor.positions.pay_out(SYMBOL, UP, bench.now)
+    else:
+        bench.tell(trade(order.order_id, 5, status=TradeStatus.FAILED))
+    bench.executor.orders.live.clear()
+    cash = bench.executor.positions.cash
+    bench.now += 4 * NS_PER_S
+    balance(bench, cash - USD_ONE)
+    assert bench.executor.positions.cash == cash
+
+
 def test_a_balance_may_know_of_a_fill_that_is_on_its_way_to_us() -> None:
     """So while orders may fill, one that differs is believed when it is told again and nothing was filled meanwhile."""
     bench, order = a_bid()
@@ -509,7 +525,7 @@ def test_the_newest_purchase_as_taker_bears_every_fee() -> None:
         told = {"maker": False, "asset": UP, "side": Side.BUY, **given}
         report = trade("o", 5, exec_id=exec_id, status=TradeStatus.MINED, maker=bool(told["maker"]))
         bench.executor.positions.book(report, SYMBOL, str(told["asset"]), Side(told["side"]), 1)
-    bench.executor.positions.void(trade("o", 5, exec_id="second"))
+    bench.executor.positions.void(trade("o", 5, exec_id="second"), bench.now)
     for _ in range(2):
         bench.executor.positions.keep_back(SYMBOL, UP, 7)
     assert {key[0]: record.fee_qty for key, record in fills.items()} == {
