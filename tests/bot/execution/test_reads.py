@@ -19,6 +19,7 @@ from bot.messages import (
     Fill,
     FoundStatus,
     Halt,
+    MarketResolved,
     OpenOrder,
     OpenOrders,
     OrderMassStatusRequest,
@@ -409,10 +410,13 @@ def test_a_balance_asked_soon_after_cash_changed_may_be_older_than_that(change: 
     bench.tell(trade(order.order_id, 5, status=TradeStatus.MINED))
     bench.now += 10 * NS_PER_S
     if change == "a payout":
-        bench.executor.positions.pay_out(SYMBOL, UP, bench.now)
+        bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
     else:
         bench.tell(trade(order.order_id, 5, status=TradeStatus.FAILED))
-    bench.executor.orders.live.clear()
+    bench.intent()
+    bench.tell(
+        ExecutionReport(order_id=order.order_id, exec_type=ExecType.CANCELED, source=Source.USER, cum_qty=5 * QTY_ONE)
+    )
     cash = bench.executor.positions.cash
     bench.now += 4 * NS_PER_S
     balance(bench, cash - USD_ONE)
