@@ -162,19 +162,21 @@ def _cash_is_the_ledgers(scene: Scene, process: Process) -> str:
 
 
 def _limits_hold(scene: Scene, process: Process) -> str:
-    """By the venue's truth: what rests, what is on its way, what is held; before an order leaves."""
+    """By the venue's truth: what rests, what is on its way, what is held; before an order leaves, on the side it adds to."""
     order = scene.message
     assert isinstance(order, NewOrder)
     if scene.venue.exchange.markets[order.symbol].outcome:
         return ""  # it will be refused: what it was worth is paid
     limits, slack = process.limits, scene.slack[order.symbol]
     worst = _worst_case(scene, order.symbol)
-    if worst.long > limits.q_max + slack or -worst.short > limits.q_max + slack:
+    is_bid = leg_is_bid(scene.venue.exchange.markets[order.symbol], order.asset_id, order.side)
+    net, loss = (worst.long, worst.loss_down) if is_bid else (-worst.short, worst.loss_up)
+    if net > limits.q_max + slack:
         return (
-            f"{order.symbol} may come to {worst.long / QTY_ONE} or {worst.short / QTY_ONE}, of {limits.q_max / QTY_ONE}"
+            f"{order.symbol} may come to {net / QTY_ONE} {'long' if is_bid else 'short'}, of {limits.q_max / QTY_ONE}"
         )
-    if max(worst.loss_up, worst.loss_down) > limits.loss_max_mkt + slack:
-        return f"{order.symbol} may lose {max(worst.loss_up, worst.loss_down)} of {limits.loss_max_mkt}"
+    if loss > limits.loss_max_mkt + slack:
+        return f"{order.symbol} may lose {loss} of {limits.loss_max_mkt}"
     live = len(scene.venue.open_orders()) + len(scene.in_the_air())
     if live > limits.open_orders_max:
         return f"{live} orders may be live, of {limits.open_orders_max}"
