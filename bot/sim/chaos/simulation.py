@@ -17,7 +17,7 @@ from bot.execution.risk import Limits
 from bot.execution.snapshot import snapshot
 from bot.execution.timers import Timers
 from bot.history.records import Run
-from bot.messages import BotState, Fail, InjectedFault, Shutdown
+from bot.messages import BotState, Fail, InjectedFault, OrderState, Shutdown
 from bot.sim.chaos.crashes import crash_of
 from bot.sim.chaos.hub import Group, Hub
 from bot.sim.chaos.invariants import judge
@@ -45,6 +45,7 @@ OPERATOR_NS: Ns = 30 * NS_PER_S
 SETTLED_S = 9.0
 LATE_S_MAX = 60.0  # trades that the venue was told to delay
 EMPTY_S_MAX = 2.5
+ON_ITS_WAY = frozenset({OrderState.PENDING_NEW, OrderState.PENDING_CANCEL})
 
 
 class MemoryLatch(Latch):
@@ -421,9 +422,12 @@ class Simulation:
         scene.note("phase", "chaos")
 
     def _settled(self) -> bool:
-        """Is every fill on the chain, and every fee known that was kept back?"""
+        """Is every fill on the chain, every fee known that was kept back, and no order on its way?"""
         executor = self.process.executor if self.process is not None else None
-        return executor is None or not (executor.positions.unsettled or executor.taken)
+        if executor is None:
+            return True
+        on_its_way = any(order.state in ON_ITS_WAY for order in executor.orders.live.values())
+        return not (executor.positions.unsettled or executor.taken or on_its_way)
 
     def _clear_up(self) -> None:
         self.faults.stop()
