@@ -87,6 +87,10 @@ class Positions:
             and (booked_before_ns is None or record.booked_ns < booked_before_ns)
         )
 
+    def booked_of(self, order_id: str) -> Qty:
+        """Shares that fills of one order moved, whether or not there is a record of it."""
+        return sum(record.qty for (_, filled), record in self.fills.items() if filled == order_id and not record.void)
+
     def known(self, report: ExecutionReport) -> FillRecord | None:
         return self.fills.get((report.exec_id, report.order_id))
 

@@ -75,6 +75,7 @@ class Reads(Facts):
     def adopt(self, row: OpenOrder, halt: str) -> None:
         """Take a foreign order into the books as one to be cancelled, with what was told of it so far."""
         desk = self.desks.get(row.symbol)
+        booked = self.positions.booked_of(row.order_id)
         order = Order(
             cl_ord_id="",
             order_id=row.order_id,
@@ -85,7 +86,8 @@ class Reads(Facts):
             up_px=row.px if desk is None or row.asset_id == desk.market.up_token else PX_ONE - row.px,
             leg=leg_of(desk.market, row.asset_id, row.side) if desk is not None else "",
             order_qty=row.order_qty,
-            venue_cum=row.cum_qty,
+            cum_qty=booked,
+            venue_cum=max(row.cum_qty, booked),
             epoch=self.epoch_of(row.symbol),
             created_ns=self.now,
             state=PC,

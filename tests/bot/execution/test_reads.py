@@ -643,6 +643,16 @@ def test_a_stranger_that_may_be_live_halts_and_one_that_ended_fails(
     assert bench.order().state is (OrderState.CANCELED if ExecType.CANCELED in kinds else OrderState.PENDING_CANCEL)
 
 
+def test_a_stranger_is_taken_in_with_the_fills_that_the_first_read_booked() -> None:
+    bench = Bench(start=False, obey=False)
+    bench.tell(event(ExecType.UPDATE, order_qty=TWENTY, cum_qty=5 * QTY_ONE))
+    trades(bench, trade("0xf", 5, px=3000, **OURS))
+    bench.run(2.05)
+    order = bench.order()
+    assert (order.cum_qty, order.voided, order.debt) == (5 * QTY_ONE, 0, 0)
+    assert bench.executor.positions.of(SYMBOL).tokens == {UP: 5 * QTY_ONE}
+
+
 def test_a_strangers_fills_are_ours_and_its_events_are_counted_once() -> None:
     bench = Bench(obey=False)
     for n in range(2):
