@@ -87,9 +87,10 @@ class Positions:
             and (booked_before_ns is None or record.booked_ns < booked_before_ns)
         )
 
-    def booked_of(self, order_id: str) -> Qty:
-        """Shares that fills of one order moved, whether or not there is a record of it."""
-        return sum(record.qty for (_, filled), record in self.fills.items() if filled == order_id and not record.void)
+    def told_of(self, order_id: str) -> tuple[Qty, Qty]:
+        """Shares that fills of one order moved, and shares of its fills that failed, with or without a record of it."""
+        told = [record for (_, filled), record in self.fills.items() if filled == order_id]
+        return sum(r.qty for r in told if not r.void), sum(r.qty for r in told if r.void)
 
     def known(self, report: ExecutionReport) -> FillRecord | None:
         return self.fills.get((report.exec_id, report.order_id))
@@ -168,7 +169,7 @@ class Positions:
                 asset_id=report.asset_id,
                 side=report.side or Side.BUY,
                 px=report.last_px,
-                qty=0,
+                qty=report.last_qty,
                 cost=0,
                 status=TradeStatus.FAILED,
                 booked_ns=now_ns,

@@ -75,7 +75,7 @@ class Reads(Facts):
     def adopt(self, row: OpenOrder, halt: str) -> None:
         """Take a foreign order into the books as one to be cancelled, with what was told of it so far."""
         desk = self.desks.get(row.symbol)
-        booked = self.positions.booked_of(row.order_id)
+        booked, voided = self.positions.told_of(row.order_id)
         order = Order(
             cl_ord_id="",
             order_id=row.order_id,
@@ -87,6 +87,7 @@ class Reads(Facts):
             leg=leg_of(desk.market, row.asset_id, row.side) if desk is not None else "",
             order_qty=row.order_qty,
             cum_qty=booked,
+            voided=voided,
             venue_cum=max(row.cum_qty, booked),
             epoch=self.epoch_of(row.symbol),
             created_ns=self.now,

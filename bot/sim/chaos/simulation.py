@@ -440,13 +440,13 @@ class Simulation:
     def _comes_back(self) -> bool:
         """QUOTING within 90 s of the end of the faults, or of the operator's word where the bot was halted."""
         for _ in range(4):
+            self._wait(60.0, lambda: not (self.latch.is_set() or self.latched_ns))
             if self._wait(BACK_S_MAX, lambda: self.scene.state is BotState.QUOTING):
                 return True
             if self.scene.violation is not None:
                 return False
             if not self.latch.is_set() and not self.latched_ns:
                 break
-            self._wait(60.0, lambda: not self.latch.is_set())
         process = self.process
         missing = process.executor.recovery.missing(process.executor.orders) if process is not None else "no process"
         self._broke("I20", f"Comes back: {self.scene.state} {BACK_S_MAX:.0f} s after the faults stopped: {missing}")

@@ -5,6 +5,7 @@ Who runs next, and after how long, is drawn from the process's random source: th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 from typing import Any, cast
@@ -90,7 +91,8 @@ class ActorThread:
             if mailbox.closed or not mailbox.empty() or (alarm is not None and alarm[0] <= hub.now_ns):
                 message = mailbox.get().message
                 if isinstance(message, _ActorStop):
-                    actor.on_stop()
+                    with contextlib.suppress(Exception):  # as Pykka does, which logs it
+                        actor.on_stop()
                     break
                 try:
                     actor.on_receive(message)

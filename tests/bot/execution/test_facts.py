@@ -102,7 +102,8 @@ def test_a_trade_that_failed_before_it_was_told_is_kept_with_its_market_and_its_
         failed = {"kind": ExecType.TRADE_CANCEL, "status": TradeStatus.FAILED, "symbol": SYMBOL, "asset_id": UP}
         bench.tell(trade(order_id, 5, **failed))  # type: ignore[arg-type]
         record = bench.executor.positions.fills["t1", order_id]
-        assert (record.symbol, record.booked_ns, record.qty, record.void) == (SYMBOL, bench.now, 0, True)
+        assert (record.symbol, record.booked_ns, record.qty) == (SYMBOL, bench.now, 5 * QTY_ONE)
+        assert record.void
 
 
 # -- trades ----------------------------------------------------------------------------------------------------------

@@ -221,7 +221,8 @@ def test_a_tombstone_keeps_the_key_and_the_first_word_stands() -> None:
     record = positions.known(trade("o", 10))
     assert record is not None
     assert (record.symbol, record.order_id, record.asset_id, record.side) == (SYMBOL, "o", DOWN, Side.SELL)
-    assert (record.px, record.qty, record.cost, record.status, record.booked_ns) == (4000, 0, 0, TradeStatus.FAILED, 7)
+    assert (record.px, record.qty, record.cost, record.void) == (4000, 10 * QTY_ONE, 0, True)
+    assert (record.status, record.booked_ns) == (TradeStatus.FAILED, 7)
     positions.bury(trade("o", 99), "other", 8)
     assert positions.known(trade("o", 10)) is record
     positions.bury(trade("p", 10), SYMBOL, 7)

@@ -653,6 +653,16 @@ def test_a_stranger_is_taken_in_with_the_fills_that_the_first_read_booked() -> N
     assert bench.executor.positions.of(SYMBOL).tokens == {UP: 5 * QTY_ONE}
 
 
+def test_a_stranger_is_taken_in_with_the_fills_that_failed_before_anything_else_was_known() -> None:
+    bench = Bench(obey=False)
+    bench.tell(event(ExecType.UPDATE, order_qty=TWENTY, cum_qty=5 * QTY_ONE))
+    bench.tell(event(ExecType.TRADE_CANCEL, exec_id="t1", last_px=3000, last_qty=5 * QTY_ONE))
+    bench.run(2.05)
+    order = bench.order()
+    assert (order.cum_qty, order.voided, order.debt) == (0, 5 * QTY_ONE, 0)
+    assert not any(bench.executor.positions.of(SYMBOL).tokens.values())
+
+
 def test_a_strangers_fills_are_ours_and_its_events_are_counted_once() -> None:
     bench = Bench(obey=False)
     for n in range(2):
