@@ -42,6 +42,7 @@ from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE
 
 M = TypeVar("M", bound=Message)
 UTC0 = 1_790_000_000 * NS_PER_S
+TICKS_MAX = 10_000  # of one test: a story has an end
 UP, DOWN, SYMBOL = "up-token", "down-token", "0xc0nd"
 
 
@@ -86,6 +87,7 @@ class Bench:
         self.trades: list[ExecutionReport] = []
         self.sent: list[Message] = []  # all that was ever emitted
         self.seq = 0
+        self.ticks = 0
         if start:
             was, self.obey = self.obey, True
             self.tell(MarketListed(market=a_market()))
@@ -112,6 +114,8 @@ class Bench:
 
     def tick(self, ms: int = 50) -> list[Message]:
         self.now += ms * NS_PER_MS
+        self.ticks += 1
+        assert self.ticks < TICKS_MAX, "what the test waits for never comes"
         return self.tell(TimerTick(name="executor", now_ns=self.now, utc_ns=UTC0 + self.now))
 
     def run(self, seconds: float) -> list[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from desk_fake import SYMBOL, UP
+from desk_fake import SYMBOL, TICKS_MAX, UP
 
 from bot.execution.orders import Event, Order, Orders
 from bot.execution.recovery import Ask, Recovery
@@ -41,6 +41,7 @@ class Story:
         self.now: Ns = T0
         self.said: list[Message] = []
         self.answered = 0  # of what was said
+        self.steps = 0
 
     @property
     def state(self) -> BotState:
@@ -48,6 +49,8 @@ class Story:
 
     def step(self, ms: float = 50) -> list[Message]:
         self.now += round(ms * MS)
+        self.steps += 1
+        assert self.steps < TICKS_MAX, "what the test waits for never comes"
         said = self.recovery.step(self.now, self.now, self.orders)
         self.said += said
         return said
