@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -109,9 +110,13 @@ def read_credentials(name: str) -> Credentials:
     """API credentials as the venue's own clients write them. Raises SettingsError."""
     try:
         table = orjson.loads(read_secret(name))
-        return Credentials(table["apiKey"], table["secret"], table["passphrase"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise SettingsError(f"{name}: expected JSON with apiKey, secret and passphrase") from None
+        words = table["apiKey"], table["secret"], table["passphrase"]
+        if not all(word and word.isascii() and word.isprintable() for word in words):  # they stand in headers
+            raise ValueError
+        base64.b64decode(words[1], altchars=b"-_", validate=True)
+        return Credentials(*words)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise SettingsError(f"{name}: expected JSON with apiKey, secret (base64) and passphrase") from None
 
 
 def access_of(*, config: Path | None, run: RunDir | None, venue: str | None) -> Access:

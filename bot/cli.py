@@ -13,6 +13,7 @@ from bot import __version__
 from bot.errors import BotError, SettingsError
 
 USAGE = 2
+DURATION_S_MAX = 1e9  # thirty years
 
 
 class Duration(click.ParamType[float]):
@@ -22,9 +23,10 @@ class Duration(click.ParamType[float]):
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)?", value.strip())
-        if not found or float(found[1]) <= 0:
+        seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"] if found else 0.0
+        if not 0 < seconds < DURATION_S_MAX:
             self.fail(f"{value!r} is no duration: write 60s, 5m or 2h", param, ctx)
-        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2] or "s"]
+        return seconds
 
 
 CONFIG = click.option(

@@ -17,15 +17,19 @@ from bot.quoting.parameters import RANGES, Parameters, problems
 
 SERIES_PATTERN = re.compile(r"^(btc|eth|sol|xrp)-updown-([1-9][0-9]*m|[14]h|1d)$")
 
+KEY_PATTERN = re.compile(r"^\s*(0x)?[0-9a-fA-F]{64}\s*$")
+
 # Until the executor and its recovery are proven under fire, live trading is held on this leash. Constants, not settings.
 LIVE_LOSS_USD_MAX = 25.0
 LIVE_SERIES_MAX = 1
+
+USD_MAX = 10_000_000  # of any limit in money
 
 LIMIT_FIELDS = ("q_max", "loss_max_mkt", "capital_max")  # parameters of the strategy that are set in [limits]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Wallet(Section):
@@ -40,6 +44,13 @@ class Wallet(Section):
     key_file: str = ""
     api_creds_file: str = Field("", description="JSON of apiKey, secret, passphrase; empty: derived from the key")
 
+    @field_validator("key_file")
+    @classmethod
+    def no_key(cls, name: str) -> str:
+        if KEY_PATTERN.match(name):  # or later lines would show it as a path
+            raise ValueError("is the key itself: put that into a file of mode 0600, and name the file here")
+        return name
+
 
 class Venue(Section):
     rest_url: str = "https://clob.polymarket.com"
@@ -48,7 +59,7 @@ class Venue(Section):
     market_ws_url: str = "wss://ws-subscriptions-clob.polymarket.com/ws/market"
     user_ws_url: str = "wss://ws-subscriptions-clob.polymarket.com/ws/user"
     settlement_ws_url: str = "wss://ws-live-v2.polymarket.com/ws"
-    chain_id: int = 137
+    chain_id: int = Field(137, ge=1, lt=1 << 53)
 
 
 class Binance(Section):
@@ -62,9 +73,11 @@ class LimitSettings(Section):
 
     q_max: float = Field(60, ge=20, le=5000, description="shares, net, per market")
     order_size_max: float = Field(50, ge=5, le=5000, description="shares per order")
-    loss_max_mkt: float = Field(40, gt=0, description="USD, worst-case settlement loss per market")
-    loss_max_day: float = Field(200, gt=0, description="USD, realised loss per UTC day; then the halt latch")
-    capital_max: float = Field(1000, gt=0, description="USD paid into all markets together")
+    loss_max_mkt: float = Field(40, gt=0, le=USD_MAX, description="USD, worst-case settlement loss per market")
+    loss_max_day: float = Field(
+        200, gt=0, le=USD_MAX, description="USD, realised loss per UTC day; then the halt latch"
+    )
+    capital_max: float = Field(1000, gt=0, le=USD_MAX, description="USD paid into all markets together")
 
 
 class Recovery(Section):
@@ -161,14 +174,21 @@ def load(path: Path | None) -> tuple[Settings, dict[str, Any]]:
     if path is None:
         return Settings(), {}
     try:
-        raw = tomllib.loads(path.read_text())
+        text = path.read_text()
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; `bot init` writes one to start from") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a name that no file can have
         raise SettingsError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    raw = toml_of(text, str(path))
     return validated(raw, str(path)), raw
+
+
+def toml_of(text: str, where: str) -> dict[str, Any]:
+    """Raises SettingsError."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number without end, and brackets without end
+        raise SettingsError(f"{where}: not valid TOML: {error}") from None
 
 
 def check_live(settings: Settings, raw: dict[str, Any]) -> None:
@@ -204,7 +224,7 @@ def read_secret(name: str) -> str:
         if value is None:
             raise SettingsError(f"the OS keyring has nothing for {service}/{user}")
         return value.strip()
-    path, others = Path(name).expanduser(), 0o077
+    path, others = Path(name), 0o077
     if name.startswith("credential:"):
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if directory is None:
@@ -214,6 +234,7 @@ def read_secret(name: str) -> str:
         # systemd lets us in by an access list, which looks like the right of a group that nobody is in.
         path, others = Path(directory) / name.removeprefix("credential:"), 0o037
     try:
+        path = path.expanduser()
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise SettingsError(f"{path}: not a regular file")
@@ -222,6 +243,8 @@ def read_secret(name: str) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RuntimeError) as error:  # not UTF-8, no name of a file, or ~somebody who is not there
+        raise SettingsError(f"{str(path)!r}: cannot be read: {type(error).__name__}") from None
 
 
 def masked(settings: Settings) -> dict[str, Any]:

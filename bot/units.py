@@ -6,7 +6,7 @@ Usd money in micro-USD, Ns monotonic (or, where named utc, wall-clock) nanosecon
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypeAlias
 
 Px: TypeAlias = int
@@ -26,18 +26,26 @@ NS_PER_US: Ns = 1_000
 TICKS: tuple[Px, ...] = (1000, 100, 50, 25, 10, 1)  # 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001 USD
 
 
+def is_storable(value: Decimal) -> bool:
+    """Finite, and within 64 bits wherever it goes. To be asked before int(), which takes most of a minute for ten bytes
+    such as 1e999990."""
+    return value.is_finite() and value.adjusted() < 19 and abs(value) < 1 << 63
+
+
 def scaled(text: str | int | float, scale_digits: int) -> int:
     """Decimal text times 10**scale_digits as an exact integer.
 
-    Raises ValueError when the text is not a finite decimal or needs more digits than the scale has.
+    Raises ValueError when the text is no decimal within 64 bits then, or needs more digits than the scale has.
     """
     try:
         value = Decimal(str(text)).scaleb(scale_digits)
-        whole = int(value)
-    except (InvalidOperation, OverflowError, ValueError) as error:
-        raise ValueError(f"not a decimal number: {text!r}") from error
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(f"not a decimal number: {str(text)[:80]!r}") from error
+    if not is_storable(value):
+        raise ValueError(f"no number of ours: {str(text)[:80]!r}")
+    whole = int(value)
     if whole != value:
-        raise ValueError(f"{text!r} has more than {scale_digits} decimals")
+        raise ValueError(f"{str(text)[:80]!r} has more than {scale_digits} decimals")
     return whole
 
 

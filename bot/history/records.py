@@ -88,7 +88,11 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def emitted(self) -> tuple[Message, ...]:
-        return _said.decode(self.said)
+        """Raises OtherBuild for messages that this program has no words for."""
+        try:
+            return _said.decode(self.said)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise OtherBuild(f"what record {self.seq} emitted cannot be read: {error}") from error
 
 
 class _Format(msgspec.Struct):

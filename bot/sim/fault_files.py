@@ -98,7 +98,7 @@ def parsed(text: str, where: str) -> tuple[str, tuple[Fault, ...]]:
     """What a TOML text is about, and its faults. Raises SettingsError."""
     try:
         raw: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and brackets without end
         raise SettingsError(f"{where}: not valid TOML: {error}") from None
     for key in raw:
         if key not in KEYS:

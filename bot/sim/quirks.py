@@ -51,6 +51,8 @@ def parsed(texts: Iterable[str]) -> Quirks:
         given[name] = value
     try:
         return msgspec.convert(given, Quirks, strict=False)
+    except UnicodeEncodeError:
+        raise SettingsError(f"quirks {', '.join(given)}: one is no UTF-8") from None
     except msgspec.ValidationError as error:
         said, _, at = str(error).partition(" - at `$.")
         raise SettingsError(f"quirk {at.rstrip('`')}: {said[0].lower()}{said[1:]}") from None

@@ -41,7 +41,7 @@ def parsed(text: str, where: str) -> WorldParameters:
     """The parameters a TOML text sets. Raises SettingsError for an unknown key or a value out of range, naming it."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and brackets without end
         raise SettingsError(f"{where}: not valid TOML: {error}") from None
     known = WorldParameters.__struct_fields__
     for key in raw:

@@ -256,8 +256,8 @@ class BinanceFeed(Conversation):
                 self._seed(symbol)
                 candles = self._candles.get(symbol.asset, ())
                 if HOUR in candles:
-                    for row in self._klines(symbol.name, HOUR, 3):
-                        symbol.cache.candle_open_e8[utc_ns(row[0]) // NS_PER_S] = fast_e8(row[1])
+                    for begun_ns, open_e8, _ in self._klines(symbol.name, HOUR, 3):
+                        symbol.cache.candle_open_e8[begun_ns // NS_PER_S] = open_e8
                 if MINUTE in candles:
                     self._closes(symbol, self._utc(now_ns) // NS_PER_MS)
             self._prepared = True
@@ -267,7 +267,7 @@ class BinanceFeed(Conversation):
     def _seed(self, symbol: Symbol) -> None:
         # The last row is the second that is not over.
         rows = self._klines(symbol.name, "1s", HISTORY_S)[:-1]
-        begun = [(utc_ns(row[0]) // NS_PER_S + 1, fast_e8(row[4])) for row in rows]
+        begun = [(begun_ns // NS_PER_S + 1, close_e8) for begun_ns, _, close_e8 in rows]
         known = symbol.cache.seconds.last_second
         for second, close_e8 in begun:
             symbol.cache.seconds.seed(second, close_e8)
@@ -280,15 +280,15 @@ class BinanceFeed(Conversation):
         start_ms = now_ms - CLOSES_MS
         while start_ms < now_ms - MINUTE_MS:
             rows = self._klines(symbol.name, MINUTE, HISTORY_S, start_ms)
-            for row in rows:
-                begun_ms = utc_ns(row[0]) // NS_PER_MS
-                if begun_ms + MINUTE_MS <= now_ms:
-                    _keep_close(symbol.cache, begun_ms // 1000, fast_e8(row[4]))
-            if len(rows) < HISTORY_S:
+            for begun_ns, _, close_e8 in rows:
+                if begun_ns // NS_PER_MS + MINUTE_MS <= now_ms:
+                    _keep_close(symbol.cache, begun_ns // NS_PER_S, close_e8)
+            if len(rows) < HISTORY_S or rows[-1][0] // NS_PER_MS < start_ms:
                 return
-            start_ms = utc_ns(rows[-1][0]) // NS_PER_MS + MINUTE_MS
+            start_ms = rows[-1][0] // NS_PER_MS + MINUTE_MS
 
-    def _klines(self, name: str, interval: str, limit: int, start_ms: int = 0) -> list[list[Any]]:
+    def _klines(self, name: str, interval: str, limit: int, start_ms: int = 0) -> list[tuple[Ns, E8, E8]]:
+        """Start, open and close of each candle. Raises FrameError unless all can be read."""
         session = self._session or requests.Session()
         session.trust_env = False  # reading the environment costs more than the call
         answer = session.get(
@@ -299,14 +299,17 @@ class BinanceFeed(Conversation):
         )
         if answer.status_code in (418, 429):
             wait_s = answer.headers.get("Retry-After", "")
-            self.not_before_ns = self._clock() + (int(wait_s) if wait_s.isdigit() else 60) * NS_PER_S
+            self.not_before_ns = (
+                self._clock() + (int(wait_s) if wait_s.isdecimal() and len(wait_s) < 7 else 60) * NS_PER_S
+            )
         if answer.status_code != 200:
             raise FrameError(f"klines answered {answer.status_code}")
         try:
-            rows: list[list[Any]] = orjson.loads(answer.content)
-            rows[0][4], fast_e8(rows[0][4]), utc_ns(rows[0][0])
-        except (ValueError, TypeError, LookupError) as error:
+            rows = [(utc_ns(row[0]), fast_e8(row[1]), fast_e8(row[4])) for row in orjson.loads(answer.content)]
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
             raise FrameError("klines that cannot be read") from error
+        if not rows or min(map(min, rows)) <= 0:
+            raise FrameError("no klines, or some without a price")
         return rows
 
 

@@ -92,7 +92,7 @@ def read_answer(receive: Callable[[], bytes]) -> tuple[Reply, bool]:
         body = b""
     elif (coding := headers.get("transfer-encoding")) is not None:
         if coding.lower() != "chunked":
-            raise ValueError(f"transfer-encoding {coding!r}")
+            raise ValueError(f"transfer-encoding {coding[:80]!r}")
         body = _chunks(source)
     elif (length := headers.get("content-length")) is not None:
         body = source.exactly(_number(length.encode(), 10))

@@ -110,10 +110,9 @@ class Calls:
         """Raises RequestFailed."""
         headers = self._headers(method, path, body, int(self._utc()))
         reply = self._http.request(method, path + query, headers=headers, body=body, until=until, written=written)
-        try:
-            self.left = int(reply.headers.get("poly-ratelimit-remaining", ""))
-        except ValueError:
-            self.left = None
+        left = reply.headers.get("poly-ratelimit-remaining", "")
+        digits = left.removeprefix("-")
+        self.left = int(left) if digits.isdecimal() and len(digits) < 10 else None
         return reply
 
     def repeat(
@@ -227,7 +226,9 @@ def cancel_lists(reply: Reply, loads: Loads) -> tuple[list[str], dict[str, str]]
     left = {} if left is None else left
     if "canceled" not in value or not isinstance(done, list) or not isinstance(left, dict):
         raise FrameError(f"the answer lists nothing: {preview(reply.body)}")
-    return [str(order_id).lower() for order_id in done], {str(key).lower(): str(text) for key, text in left.items()}
+    if not all(isinstance(order_id, str) for order_id in done):
+        raise FrameError(f"the answer lists what is no id: {preview(reply.body)}")
+    return [order_id.lower() for order_id in done], {str(key).lower(): str(text) for key, text in left.items()}
 
 
 def preview(body: bytes) -> str:

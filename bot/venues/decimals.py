@@ -54,12 +54,17 @@ def fast_e8(text: str) -> E8:
 
 
 def utc_ns(stamp: str | int | float) -> Ns:
-    """A venue's time in seconds, milliseconds, microseconds or nanoseconds, told apart by size, as UTC nanoseconds."""
+    """A venue's time in seconds, milliseconds, microseconds or nanoseconds, told apart by size, as UTC nanoseconds.
+
+    Raises ValueError.
+    """
     value = int(stamp)
     if value < 100_000_000_000:
-        return value * NS_PER_S
-    if value < 100_000_000_000_000:
-        return value * NS_PER_MS
-    if value < 100_000_000_000_000_000:
-        return value * 1000
+        value *= NS_PER_S
+    elif value < 100_000_000_000_000:
+        value *= NS_PER_MS
+    elif value < 100_000_000_000_000_000:
+        value *= 1000
+    if not 0 <= value < 1 << 63:
+        raise ValueError("no time near ours")
     return value

@@ -305,8 +305,8 @@ class MarketFeed(Conversation):
 
     def _tick(self, followed: Followed, tick: Px, now_ns: Ns, told: list[Message]) -> None:
         """A new grid drops both ladders; the venue tells it for each token, we tell it once."""
-        if tick <= 0:
-            raise ValueError("tick of zero")
+        if tick <= 0 or PX_ONE % tick:
+            raise ValueError("a tick that does not divide one dollar")
         if followed.book.change_tick(tick):
             followed.cache.latest = None
             followed.asked_ns = now_ns

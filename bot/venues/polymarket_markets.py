@@ -25,6 +25,7 @@ from bot.venues.polymarket_metadata import (
     HOUR_S,
     Series,
     Unusable,
+    objects_in,
     parse_series,
     read_market,
     winner_by_prices,
@@ -226,8 +227,8 @@ class Plan:
         found = False
         refused: list[Message] = []
         for event in events if status == 200 else ():
-            for record in event.get("markets") or () if isinstance(event, Mapping) else ():
-                if isinstance(record, Mapping) and search.series.owns(str(record.get("slug") or "")):
+            for record in objects_in(event, "markets") if isinstance(event, Mapping) else ():
+                if search.series.owns(str(record.get("slug") or "")):
                     found |= self._adopt(search, event, record, utc_s, refused)
         if found:
             search.tries, search.by_listing, search.due_ns = 0, False, 0

@@ -35,7 +35,7 @@ _FULL_NAMES = {
 }
 _SERIES = re.compile(r"([a-z0-9]+)-updown-([1-9][0-9]*)(m|h|d)")
 _UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
-_TWAP_SOURCE = re.compile(r"twap-(\d+)s")
+_TWAP_SOURCE = re.compile(r"twap-(\d{1,6})s")
 _CANDLE = re.compile(r"\b1[ -](hour|minute) candle")
 HOUR_S = 3600
 
@@ -120,14 +120,28 @@ def parse_series(name: str) -> Series:
 
 
 def utc_ns_of(value: object) -> Ns:
-    """An ISO time with its zone. Raises FrameError."""
+    """An ISO time with its zone, of a year in which we may trade. Raises FrameError."""
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
         raise FrameError(f"not a time: {value!r}") from None
-    if moment.tzinfo is None:
-        raise FrameError(f"a time without zone: {value!r}")
+    if moment.tzinfo is None or not 2000 < moment.year < 2200:
+        raise FrameError(f"a time without zone, or none of ours: {value!r}")
     return round(moment.timestamp() * 1000) * 1_000_000
+
+
+def objects_in(record: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects in a list field; none where it is missing or no list."""
+    rows = record.get(name)
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _rate(value: Any) -> float:
+    """A number that is one, and not negative. Raises ValueError or TypeError."""
+    number = float(value)
+    if not 0 <= number < 1e9:
+        raise ValueError(f"{number} is out of range")
+    return number
 
 
 def listed_in_text(value: object) -> list[Any]:
@@ -213,12 +227,12 @@ def read_market(series: Series, event: Mapping[str, Any], market: Mapping[str, A
             end_utc_ns=end_ns,
             tick=_tick(market.get("orderPriceMinTickSize")),
             min_qty=parse_qty(market.get("orderMinSize", 5)),
-            fee_rate=float(fees.get("rate", 0.0)),
-            fee_exponent=float(fees.get("exponent", 1.0)),
-            rebate_rate=float(fees.get("rebateRate", 0.0)),
+            fee_rate=_rate(fees.get("rate", 0.0)),
+            fee_exponent=_rate(fees.get("exponent", 1.0)),
+            rebate_rate=_rate(fees.get("rebateRate", 0.0)),
             reward_usd_day=_daily_rewards(market, start_ns),
             reward_min_qty=parse_qty(market.get("rewardsMinSize") or 0),
-            reward_spread=round(float(market.get("rewardsMaxSpread") or 0) * 100),  # told in cents
+            reward_spread=round(_rate(market.get("rewardsMaxSpread") or 0) * 100),  # told in cents
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise FrameError(f"metadata of {slug}: {error}") from None
@@ -240,8 +254,8 @@ def _daily_rewards(market: Mapping[str, Any], start_ns: Ns) -> float:
     """USD a day for resting orders by the programmes that cover the window's start; sizes and spreads alone pay nothing."""
     day = datetime.fromtimestamp(start_ns / NS_PER_S, UTC).date().isoformat()
     rates = (
-        float(row.get("rewardsDailyRate") or 0)
-        for row in market.get("clobRewards") or ()
+        _rate(row.get("rewardsDailyRate") or 0)
+        for row in objects_in(market, "clobRewards")
         if str(row.get("startDate") or day)[:10] <= day <= str(row.get("endDate") or day)[:10]
     )
     return sum(rates, 0.0)
@@ -261,7 +275,7 @@ def with_clob_facts(market: Market, facts: Mapping[str, Any]) -> Market:
     if facts.get("ao") is False:
         raise FrameError("the order book does not accept orders yet")
     if market.version != 3:
-        tokens = {str(entry.get("t")) for entry in facts.get("t") or () if isinstance(entry, Mapping)}
+        tokens = {str(entry.get("t")) for entry in objects_in(facts, "t")}
         if tokens != {market.up_token, market.down_token}:
             raise FrameError("the order book names other tokens")
     fees = facts.get("fd")
@@ -272,9 +286,9 @@ def with_clob_facts(market: Market, facts: Mapping[str, Any]) -> Market:
             tick=_tick(facts.get("mts", market.tick / PX_ONE)),
             min_qty=parse_qty(facts["mos"]) if "mos" in facts else market.min_qty,
             neg_risk=facts.get("nr") is True or market.neg_risk,
-            fee_rate=float(fees.get("r", market.fee_rate)),
-            fee_exponent=float(fees.get("e", market.fee_exponent)),
-            taker_delay_ms=TAKER_DELAY_MS if facts.get("itode") is True else round(1000 * float(facts.get("sd") or 0)),
+            fee_rate=_rate(fees.get("r", market.fee_rate)),
+            fee_exponent=_rate(fees.get("e", market.fee_exponent)),
+            taker_delay_ms=TAKER_DELAY_MS if facts.get("itode") is True else round(1000 * _rate(facts.get("sd") or 0)),
         )
     except (TypeError, ValueError) as error:
         raise FrameError(f"the order book's facts of {market.slug}: {error}") from None
@@ -285,12 +299,15 @@ def winner_by_prices(market: Market, event: Mapping[str, Any]) -> str | None:
 
     Raises FrameError.
     """
-    for record in event.get("markets") or ():
-        if isinstance(record, Mapping) and str(record.get("conditionId", "")).lower() == market.symbol.lower():
+    for record in objects_in(event, "markets"):
+        if str(record.get("conditionId", "")).lower() == market.symbol.lower():
             if record.get("closed") is not True:
                 return None
             prices = [str(price) for price in listed_in_text(record.get("outcomePrices"))]
-            up_first = str(listed_in_text(record.get("outcomes"))[0]).lower() == "up"
+            outcomes = [str(outcome).lower() for outcome in listed_in_text(record.get("outcomes"))]
+            if sorted(outcomes) != ["down", "up"]:
+                raise FrameError(f"its outcomes are {outcomes}")
+            up_first = outcomes[0] == "up"
             try:
                 values = [float(price) for price in prices]
             except ValueError:
@@ -305,8 +322,8 @@ def winner_by_prices(market: Market, event: Mapping[str, Any]) -> str | None:
 
 def winner_by_tokens(market: Market, record: Mapping[str, Any]) -> str | None:
     """The order book's long form: the token marked as winner, None while there is none."""
-    for entry in record.get("tokens") or ():
-        if isinstance(entry, Mapping) and entry.get("winner") is True:
+    for entry in objects_in(record, "tokens"):
+        if entry.get("winner") is True:
             token = str(entry.get("token_id"))
             if token in (market.up_token, market.down_token):
                 return token

@@ -7,17 +7,18 @@ finds itself in `maker_orders`, possibly several times and possibly on the compl
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from bot.errors import FrameError
 from bot.messages import ExecType, ExecutionReport, Side, Source, TradeStatus
-from bot.units import NS_PER_MS, NS_PER_S, Ns, Px, Qty
+from bot.units import NS_PER_MS, NS_PER_S, Ns, Px, Qty, is_storable
 
 _STATUS = {status.value: status for status in TradeStatus} | {"MATCHED_NOT_BROADCASTED": TradeStatus.MATCHED}
 
 # The venue stamps in seconds or in milliseconds; a number above this is milliseconds.
 _MS_ABOVE = 100_000_000_000
+_MS_END = 9_000_000_000_000  # the year 2255: in nanoseconds it just fits 64 bits
 
 
 def trade_status(text: object) -> TradeStatus:
@@ -38,14 +39,14 @@ def side_of(text: object) -> Side:
 
 
 def stamp_ns(value: object) -> Ns:
-    """A stamp in seconds or milliseconds, number or text, as wall-clock ns; 0 when absent or not a number."""
+    """A stamp in seconds or milliseconds, number or text, as wall-clock ns; 0 when absent or no time near ours."""
     try:
         number = Decimal(str(value))
-        if number <= 0:
-            return 0
-        return int(number * (NS_PER_MS if number > _MS_ABOVE else NS_PER_S))
-    except (InvalidOperation, OverflowError, ValueError):
+    except ArithmeticError:
         return 0
+    if not number.is_finite() or not 0 < number < _MS_END:
+        return 0
+    return int(number * (NS_PER_MS if number > _MS_ABOVE else NS_PER_S))
 
 
 def decimal_of(record: Mapping[str, Any], name: str, digits: int) -> int:
@@ -56,13 +57,15 @@ def decimal_of(record: Mapping[str, Any], name: str, digits: int) -> int:
     """
     try:
         value = Decimal(str(record[name])).scaleb(digits)
-        whole = int(value.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
     except KeyError:
         raise FrameError(f"field {name!r} is missing") from None
-    except (InvalidOperation, OverflowError, ValueError):
-        raise FrameError(f"field {name!r} is not a decimal: {record[name]!r}") from None
+    except ArithmeticError:
+        raise FrameError(f"field {name!r} is not a decimal: {str(record[name])[:80]!r}") from None
+    if not is_storable(value):
+        raise FrameError(f"field {name!r} is no number of ours: {str(record[name])[:80]!r}")
+    whole = int(value.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
     if whole < 0:
-        raise FrameError(f"field {name!r} is negative: {record[name]!r}")
+        raise FrameError(f"field {name!r} is negative: {str(record[name])[:80]!r}")
     return whole
 
 

@@ -110,7 +110,7 @@ class UserFeed(Conversation):
             try:
                 reports = self._reports(event, now_ns)
             except FrameError:
-                told.append(self._put_aside(orjson.dumps(event), now_ns))
+                told.append(self._put_aside(_written(event, frame), now_ns))
                 continue
             self._proven = True
             self.received += len(reports)
@@ -135,6 +135,14 @@ class UserFeed(Conversation):
         if not reports:
             raise FrameError("a trade on our channel without an order of ours")
         return reports
+
+
+def _written(event: Any, frame: bytes) -> bytes:
+    """One event of a frame, or all of it where the event is nested deeper than it can be written again."""
+    try:
+        return orjson.dumps(event)
+    except orjson.JSONEncodeError:
+        return frame
 
 
 def _order_report(event: dict[str, Any], now_ns: Ns) -> ExecutionReport:

@@ -7,7 +7,7 @@ window of its series follows. Knows no market's strike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ import orjson
 from bot.caches import Caches, Settlement
 from bot.market import Rule
 from bot.messages import MarketListed, Message
-from bot.units import E8, NS_PER_MS, NS_PER_S, Ns
+from bot.units import E8, NS_PER_MS, NS_PER_S, Ns, is_storable
 from bot.venues.conversation import Conversation
 from bot.venues.decimals import utc_ns
 
@@ -23,6 +23,7 @@ CHANNEL = "price.crypto.twap"
 SILENT_NS_MAX: Ns = 10 * NS_PER_S  # values come once a second
 AUTH_NS_MAX: Ns = 5 * NS_PER_S
 RESUBSCRIBE_NS: Ns = 10 * NS_PER_S  # at most so often for one pair, however many gaps
+DIGITS_MAX = 60  # of a value, before or behind the point: far from where arithmetic overflows
 
 Pair = tuple[str, int]  # asset and window in seconds
 
@@ -170,14 +171,15 @@ def _value_e8(row: dict[str, Any]) -> E8:
     if full is not None and value is not None and abs(full - value) > abs(value) / 100:
         full = None
     best = full if full is not None else value
-    if best is None or best <= 0:
+    value_e8 = int(best.scaleb(8).to_integral_value()) if best is not None and is_storable(best.scaleb(8)) else 0
+    if value_e8 <= 0:
         raise ValueError("no value")
-    return int((best.scaleb(8)).to_integral_value())
+    return value_e8
 
 
 def _decimal(value: object) -> Decimal | None:
     try:
         number = Decimal(str(value))
-    except InvalidOperation:
+    except ArithmeticError:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number.adjusted()) < DIGITS_MAX else None

@@ -13,6 +13,7 @@ SAMPLES = 3
 SAMPLING_NS_MAX = NS_PER_S  # slow answers are not waited for thrice
 # The venue tells whole seconds only: within this of the system clock that one is taken to be right.
 COARSE_NS = NS_PER_S
+S_END = 9_000_000_000  # the year 2255: in nanoseconds it just fits 64 bits
 
 
 class VenueClock:
@@ -72,8 +73,8 @@ class VenueClock:
 
 def _binance_ns(value: Any) -> Ns | None:
     stamp = value.get("serverTime") if isinstance(value, Mapping) else None
-    return stamp * NS_PER_MS if isinstance(stamp, int) else None
+    return stamp * NS_PER_MS if isinstance(stamp, int) and 0 < stamp < 1000 * S_END else None
 
 
 def _clob_ns(value: Any) -> Ns | None:
-    return value * NS_PER_S + NS_PER_S // 2 if isinstance(value, int) else None
+    return value * NS_PER_S + NS_PER_S // 2 if isinstance(value, int) and 0 < value < S_END else None

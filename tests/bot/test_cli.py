@@ -37,6 +37,7 @@ def stopped_run(tmp_path: Path) -> RunDir:
     [
         (("start", "--frob"), "--frob"),
         (("start", "--for", "soon"), "no duration"),
+        (("start", "--for", "9" * 400 + "d"), "no duration"),
         (("start", "--mode", "paper"), "not there yet"),
         (("start", "--mode", "live"), "every limit"),
         (("start", "--series", "doge"), "doge"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from bot.access import read_credentials
 from bot.errors import SettingsError
 from bot.settings import Settings, check_live, load, masked, read_secret, template, validated
 
@@ -102,3 +104,72 @@ def test_a_systemd_credential_may_show_the_group_right_that_systemd_gives_it(
 def test_shown_settings_mask_the_wallet() -> None:
     shown = masked(validated(LIVE, "f"))
     assert shown["wallet"]["address"] == "0x1111…1111"
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 5000, "x = " + "9" * 5000, "[limits]\nq_max = \0", "x"])
+def test_what_no_toml_reader_takes_is_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bot.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load(file)
+
+
+def test_a_name_that_no_file_can_have_is_one_line() -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(Path("a\0b"))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300, 10**400, 0, -1])
+@pytest.mark.parametrize("name", ["loss_max_mkt", "loss_max_day", "capital_max"])
+def test_a_limit_in_money_is_a_number_that_the_journal_can_hold(name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=name):
+        validated({"limits": {name: value}}, "f")
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**53, 10**400])
+def test_a_chain_has_a_number_that_orders_can_carry(value: int) -> None:
+    with pytest.raises(SettingsError, match="chain_id"):
+        validated({"venue": {"chain_id": value}}, "f")
+
+
+def test_a_key_in_place_of_its_file_is_refused_and_not_shown() -> None:
+    for key in (64 * "a", "0x" + 64 * "B"):
+        with pytest.raises(SettingsError, match="is the key itself") as refused:
+            validated({"wallet": {"key_file": key}}, "f")
+        assert key not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~nobody-of-this-name/key"])
+def test_a_secret_under_a_name_that_no_file_can_have_is_one_line(name: str) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_secret(name)
+
+
+def test_a_secret_that_is_no_text_is_one_line_without_it(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"abcdefgh\xff")
+    key.chmod(0o600)
+    with pytest.raises(SettingsError, match="cannot be read") as refused:
+        read_secret(str(key))
+    assert "abcd" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"apiKey": "a\nb"},
+        {"passphrase": "\u00e9"},
+        {"secret": "no base64!"},
+        {"secret": "abc"},
+        {"secret": 7},
+        {"apiKey": ""},
+    ],
+)
+def test_credentials_that_no_request_can_carry_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    file = tmp_path / "creds"
+    file.write_text(json.dumps({"apiKey": "k", "secret": "AAEC", "passphrase": "p"}))
+    file.chmod(0o600)
+    assert read_credentials(str(file)).passphrase == "p"
+    file.write_text(json.dumps({"apiKey": "k", "secret": "AAEC", "passphrase": "p"} | change))
+    with pytest.raises(SettingsError, match="expected JSON"):
+        read_credentials(str(file))

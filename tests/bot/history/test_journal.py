@@ -269,6 +269,12 @@ def test_what_is_whole_and_cannot_be_read_is_another_build_s(tmp_path: Path) -> 
         records(tmp_path)
 
 
+@pytest.mark.parametrize("said", [b"\x91\x81\xa4type\xa5Waltz", b"\x91\x81\xa4type\x01", b"\x91\x81\xa1\xff\x01"])
+def test_what_another_build_emitted_is_its_own(said: bytes) -> None:
+    with pytest.raises(OtherBuild, match="record 7"):
+        _ = Record(7, 1, a_tick(1), said).emitted
+
+
 def test_a_record_s_emissions_are_kept_as_the_bytes_they_were(tmp_path: Path) -> None:
     journal = a_journal(tmp_path)
     journal.append(1, an_intent(1), [an_order()])

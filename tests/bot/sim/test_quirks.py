@@ -19,7 +19,9 @@ def test_texts_become_quirks() -> None:
     assert parsed([]) == Quirks()
 
 
-@pytest.mark.parametrize("text", ["page_size", "speed=9", "page_size=two", "tier=Tin", "late_hashes=perhaps"])
+@pytest.mark.parametrize(
+    "text", ["page_size", "speed=9", "page_size=two", "tier=Tin", "late_hashes=perhaps", "tier=\udcff"]
+)
 def test_a_wrong_one_is_named(text: str) -> None:
     with pytest.raises(SettingsError) as refused:
         parsed([text])

@@ -51,6 +51,7 @@ def test_a_file_of_ones_own_sets_what_it_names_and_leaves_the_rest(tmp_path: Pat
         ("flurry_s = [2.0, 1.0]", "flurry_s ends before it begins"),
         ("maker_delay_ms_min = 500.0", "maker_delay_ms_min is above maker_delay_ms_max"),
         ("sigma = ", "not valid TOML"),
+        ("sigma = " + "[" * 5000, "not valid TOML"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:

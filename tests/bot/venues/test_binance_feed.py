@@ -318,7 +318,22 @@ def test_429_is_not_asked_again_before_the_time_it_names() -> None:
     assert len(rest.asked) == 2 and bench.btc.seeded_s == 0
 
 
-@pytest.mark.parametrize("body", [[], {}, [[1]], [[1, "1", "1", "1", "x"]]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        [[1]],
+        [[1, "1", "1", "1", "x"]],
+        # the first row tells nothing of the others
+        [*klines(START_S, ["1"]), []],
+        [*klines(START_S, ["1"]), {}],
+        [*klines(START_S, ["1"]), ["x", "1", "1", "1", "1"]],
+        klines(START_S, ["1", "0"]),
+        klines(START_S, ["1", "1e400"]),
+        klines(START_S, ["1", "-1"]),
+    ],
+)
 def test_history_that_cannot_be_read_is_left_to_grow_live(body: Any) -> None:
     bench = Bench(rest=Rest({"1s": Answer(body)}))
     bench.feed.bootstrap()
@@ -339,3 +354,22 @@ def test_a_short_loss_keeps_the_history_and_a_long_one_starts_it_again() -> None
     assert told == [FeedStatus(feed="binance", connected=True, now_ns=120 * NS_PER_S)]
     bench.quote(4, "100", "101", now_ns=121 * NS_PER_S)
     assert bench.btc.seeded_s == 0
+
+
+@pytest.mark.parametrize("wait", ["", "-1", "soon", "\u00b2", "9" * 5000])
+def test_a_429_that_names_no_time_is_not_asked_again_for_a_minute(wait: str) -> None:
+    bench = Bench(rest=Rest({"1s": Answer({}, 429, {"Retry-After": wait})}))
+    bench.feed.bootstrap()
+    assert bench.feed.not_before_ns == 60 * NS_PER_S
+
+
+def test_minutes_that_never_come_nearer_end_the_search() -> None:
+    class Stuck(Rest):
+        def get(self, url: str, **options: Any) -> Any:  # type: ignore[override]
+            super().get(url, **options)
+            return Answer(klines(START_S - 10**6, ["1"] * 1000))
+
+    rest = Stuck(dict.fromkeys(("1s", "1m"), Answer([])))
+    bench = Bench(candles={"btc": [MINUTE]}, rest=rest)
+    bench.feed.bootstrap()
+    assert len(rest.asked) == 2

@@ -142,3 +142,9 @@ def test_no_bytes_raise_anything_else(data: bytes, head: bytes) -> None:
         read(head + data)
     except ValueError:
         return
+
+
+def test_what_is_wrong_is_said_in_a_few_words() -> None:
+    with pytest.raises(ValueError) as refused:
+        read(OK + b"Transfer-Encoding: " + b"x" * 5000 + b"\r\n\r\n")
+    assert len(str(refused.value)) < 200

@@ -28,7 +28,7 @@ def test_reference_prices_are_exact_with_and_without_trailing_zeros(value: int, 
     assert fast_e8(text) == scaled(text, 8) == value
 
 
-@pytest.mark.parametrize("text", ["", "NaN", "inf", "-inf", "abc", "1.2.3"])
+@pytest.mark.parametrize("text", ["", "NaN", "inf", "-inf", "abc", "1.2.3", "1e20", "1e400", "1e999990", "9" * 5000])
 def test_what_is_no_number_is_refused(text: str) -> None:
     for read in (fast_px, fast_qty, fast_e8):
         with pytest.raises(ValueError):
@@ -43,3 +43,9 @@ def test_all_time_units_give_the_same_nanoseconds() -> None:
     assert {utc_ns(stamp) for stamp in (1793750400, "1793750400000", 1793750400000000, 1793750400000000000)} == {
         1793750400_000_000_000
     }
+
+
+@pytest.mark.parametrize("stamp", [-1, 17_950_400_000, 2**63, "9" * 4000, "x"])
+def test_a_time_that_64_bits_do_not_hold_as_nanoseconds_is_refused(stamp: int | str) -> None:
+    with pytest.raises(ValueError):
+        utc_ns(stamp)

@@ -609,3 +609,14 @@ def test_status_words() -> None:
     assert found_status("CANCELED_order couldn't be placed") is FoundStatus.CANCELED
     with pytest.raises(FrameError):
         found_status(None)
+
+
+@pytest.mark.parametrize("told", ["--1", "\u00b2", "9" * 30, "9" * 5000, "1.5", ""])
+def test_a_budget_that_is_no_count_is_not_told(told: str) -> None:
+    client, _ = api(ok({"canceled": ["0xaa"]}, headers={"poly-ratelimit-remaining": told}))
+    assert len(client.cancel_orders([cancel("c1", "0xaa")])) == 1
+
+
+def test_a_list_of_what_is_no_id_cancels_nothing() -> None:
+    client, _ = api(ok({"canceled": [{"id": "0xaa"}]}))
+    assert [summary(message) for message in client.cancel_orders([cancel("c1", "0xaa")])] == [CANCEL_UNKNOWN]

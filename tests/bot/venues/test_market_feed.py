@@ -417,3 +417,11 @@ def test_an_empty_side_is_told_as_zero_or_one() -> None:
     bench.send(changes(change(UP, "0.40", "5", "BUY", ("0.52", "1"))), 1)
     bench.send(changes(change(UP, "0.40", "6", "BUY", ("0.52", ""))), 2)
     assert bench.feed.stale(NS_PER_S) is None and bench.feed.stale(4 * NS_PER_S) is None and bench.asked_again() == []
+
+
+@pytest.mark.parametrize("tick", ["0.3", "10", "0", "-0.01", "nan"])
+def test_a_tick_that_does_not_divide_one_dollar_is_none(tick: str) -> None:
+    bench = Bench()
+    change = {"event_type": "tick_size_change", "asset_id": UP, "new_tick_size": tick}
+    assert bench.send(change) == []
+    assert bench.feed.skipped == 1

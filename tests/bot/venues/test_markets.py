@@ -14,7 +14,14 @@ from bot.market import Market, Rule
 from bot.messages import MarketDropped, MarketListed, MarketRefused, MarketResolved, Message
 from bot.units import NS_PER_S
 from bot.venues.polymarket_markets import Markets
-from bot.venues.polymarket_metadata import Unusable, parse_series, read_market, with_clob_facts
+from bot.venues.polymarket_metadata import (
+    Unusable,
+    parse_series,
+    read_market,
+    winner_by_prices,
+    winner_by_tokens,
+    with_clob_facts,
+)
 from bot.venues.venue_clock import VenueClock
 
 T0 = 1_793_750_400  # 2026-11-04T00:00:00Z, on the 5 minute grid
@@ -605,3 +612,66 @@ def test_of_several_samples_the_quickest_counts() -> None:
 
     clock = VenueClock(monotonic=lambda: now[0], wall=lambda: 1000 * NS_PER_S + now[0])
     assert clock.sync(Slow(), "http://binance", "http://clob") == 0.05  # half of the shortest round trip
+
+
+@pytest.mark.parametrize("stamp", [0, -1, 9_000_000_000, 2**63 - 1, 1.5, "1000", {}])
+def test_a_time_of_no_year_of_ours_is_no_answer(stamp: Any) -> None:
+    clock = clock_at(1000)
+    answers = {"binance": {"serverTime": stamp if not isinstance(stamp, int) else 1000 * stamp}, "clob": stamp}
+    assert clock.sync(TimeServer(**answers), "http://binance", "http://clob") is None
+    assert clock.utc() == 1000
+
+
+# -- nonsense --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nonsense", [7, 0.5, "x", True, {"a": 1}, [7], [None], [[]]])
+def test_what_is_no_list_of_objects_holds_none(nonsense: Any) -> None:
+    market = read_market(FIVE, {}, record(T0), 2)
+    assert winner_by_tokens(market, {"tokens": nonsense}) is None
+    with pytest.raises(FrameError, match="no such market"):
+        winner_by_prices(market, {"markets": nonsense})
+    with pytest.raises(FrameError, match="other tokens"):
+        with_clob_facts(market, facts(T0, t=nonsense))
+    assert read_market(FIVE, {}, record(T0, clobRewards=nonsense), 2).reward_usd_day == 0
+    venue = Venue(T0)
+    venue.get = lambda url, params=None: (200, 2 if "version" in url else {"markets": nonsense})  # type: ignore[method-assign]
+    assert Follower(venue).run(T0 + 10, 2) == []
+
+
+@pytest.mark.parametrize("outcomes", [[], ["Up"], ["Up", "Up"], "[]"])
+def test_prices_of_unnamed_outcomes_name_no_winner(outcomes: Any) -> None:
+    market = read_market(FIVE, {}, record(T0), 2)
+    closed = record(T0, closed=True, outcomes=outcomes, outcomePrices=["1", "0"])
+    with pytest.raises(FrameError, match="outcomes"):
+        winner_by_prices(market, {"markets": [closed]})
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "-1", "9" * 5000])
+def test_numbers_that_are_none_are_frame_errors(number: str) -> None:
+    fees = {"exponent": 1, "rate": 0.07, "rebateRate": 0.2}
+    for fields in (
+        *({"feeSchedule": fees | {name: number}} for name in fees),
+        {"rewardsMaxSpread": number},
+        {"rewardsMinSize": number if number != "-1" else "1e20"},
+        {"clobRewards": [{"rewardsDailyRate": number}]},
+    ):
+        with pytest.raises(FrameError):
+            read_market(FIVE, {}, record(T0, **fields), 2)
+    market = read_market(FIVE, {}, record(T0), 2)
+    for changed in ({"fd": {"r": number}}, {"fd": {"e": number}}, {"sd": number, "itode": False}):
+        with pytest.raises(FrameError):
+            with_clob_facts(market, facts(T0, **changed))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "1999-01-01T00:00:00Z"])
+@pytest.mark.parametrize("name", ["btc-updown-5m", "btc-updown-4h", "btc-updown-1d"])
+def test_a_window_of_another_age_is_a_frame_error(name: str, moment: str) -> None:
+    with pytest.raises(FrameError):
+        read_market(parse_series(name), {}, record(T0, eventStartTime=moment, endDate=moment), 2)
+
+
+def test_a_mean_over_more_seconds_than_there_are_is_unusable() -> None:
+    source = f"https://data.chain.link/streams/btc-usd-twap-{'9' * 5000}s-streams"
+    with pytest.raises(Unusable):
+        read_market(FIVE, {}, record(T0, resolutionSource=source, cryptoMarketConfig={}), 2)

@@ -196,3 +196,14 @@ def test_an_acknowledgement_that_names_its_channel_is_no_malformed_event() -> No
     for op in ("subscribed", "unsubscribed"):
         assert bench.send({"op": op, "rid": "2", "channel": "price.crypto.twap"}) == []
     assert bench.feed.malformed == 0
+
+
+@pytest.mark.parametrize("value", ["1e999990", "1e999999999", "1e60", "1e-9", "-1", "9" * 5000, "nan", [], None])
+@pytest.mark.parametrize("name", ["value", "full_accuracy_value"])
+def test_a_value_that_is_no_price_is_counted_and_nothing_else(name: str, value: Any) -> None:
+    bench = Bench()
+    bench.ready()
+    body = update(1, 1_793_750_400_000, "nan")
+    body["payload"][name] = value
+    bench.send(body)
+    assert bench.cache.latest is None and bench.feed.malformed == 1

@@ -8,7 +8,7 @@ import pytest
 
 from bot.errors import FrameError
 from bot.messages import ExecType, Side, Source, TradeStatus
-from bot.venues.polymarket_trades import legs, stamp_ns, trade_status
+from bot.venues.polymarket_trades import decimal_of, legs, stamp_ns, trade_status
 
 KEY = "7c1d0000-0000-0000-0000-000000000001"
 WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -177,3 +177,11 @@ def test_an_unreadable_trade_raises_and_gives_no_leg(broken: dict[str, Any]) -> 
 )
 def test_stamps_come_in_seconds_or_milliseconds(value: object, ns: int) -> None:
     assert stamp_ns(value) == ns
+
+
+@pytest.mark.parametrize("text", ["1e20", "1e999990", "1e999999999999", "9" * 5000, "nan", "inf", [], True])
+def test_a_number_that_64_bits_do_not_hold_is_a_frame_error_at_once(text: Any) -> None:
+    """It would be told, and no journal could take it; and int() of ten such bytes takes most of a minute."""
+    with pytest.raises(FrameError):
+        decimal_of({"size": text}, "size", 6)
+    assert stamp_ns(text) == 0

@@ -239,3 +239,10 @@ def test_a_successor_counts_on_and_says_that_it_was_not_there() -> None:
     second = UserFeed(url="ws://x", api_key=KEY, secret="s3", passphrase="p4", wallets=[WALLET], before=first)
     assert second.counters() == first.counters() == {"received": 2, "quarantined": 1}
     assert [type(message) for message in second.connected(9)] == [StreamGap, FeedStatus]
+
+
+def test_an_event_nested_deeper_than_it_can_be_written_again_is_put_aside_as_its_frame() -> None:
+    user = feed()
+    frame = b'[{"event_type":"new","x":' + b"[" * 400 + b"]" * 400 + b"}]"
+    assert user.decode(frame, 7) == [StreamGap(feed="user", reason="quarantine", now_ns=7)]
+    assert list(user.quarantine) == [frame]
