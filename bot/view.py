@@ -118,6 +118,7 @@ def explained(market: Mapping[str, Any]) -> list[str]:
         f" + latency {points(quote['delta_lat'])} + model {points(quote['delta_mod'])}"
         f" + toxicity {_pair(*toxic)} - rebate {points(quote['delta_reb'])}, within its limits"
         + (", times 1.8: defensive" if quote["defensive"] else "")
+        + f"; placed {points(quote['leeway'])} further out"
     )
     sides = [
         f"{side} {cents(quote[side]['px'])} (model's {cents(quote[side]['model_px'])}"

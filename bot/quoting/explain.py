@@ -62,6 +62,7 @@ def quote_row(quoter: Quoter) -> dict[str, Any] | None:
         "defensive": quoter.modes.defensive,
         "half_spread_bid": quoter.widths[0],
         "half_spread_ask": quoter.widths[1],
+        "leeway": quoter.leeway,
         "imbalance": touch.imbalance,
         "skew": quoter.lean,
         "reservation": quoter.p - quoter.lean,
@@ -103,8 +104,7 @@ def _side(quoter: Quoter, side: int) -> dict[str, Any] | None:
 
 
 def _outward(quoter: Quoter) -> tuple[Px, Px]:
-    centre, (bid, ask), (bid_out, ask_out) = quoter.p - quoter.lean, quoter.widths, quoter.leaning
-    raw_bid, raw_ask = outward(centre, bid + bid_out, ask + ask_out, quoter.tick)
+    raw_bid, raw_ask = outward(quoter.p - quoter.lean, *quoter.outer, quoter.tick)
     return raw_bid * quoter.tick, raw_ask * quoter.tick
 
 

@@ -30,13 +30,14 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     H_beta: float = 2
     mp_max_spread: float = 0.06
     hold_min: float = 0.010
-    hold_slack: float = 0.02
+    hold_slack: float = 0.05
     imb_shift: float = 0.01
     gamma: float = 0.02
     kappa: float = 120
     h: float = 10
     c_lat: float = 0.5
     L: float = 0.15
+    c_leeway: float = 1.75
     c_mod: float = 0.5
     eps_sigma: float = 0.10
     c_tox: float = 1.0
@@ -46,8 +47,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     delta_max: float = 0.10
     sk_max: float = 0.10
     sp_max: float = 0.06
-    p_lo: float = 0.03
-    p_hi: float = 0.97
+    p_lo: float = 0.015
+    p_hi: float = 0.985
     improve: float = 0.01
     imb_th: float = 0.7
     order_size: float = 20
@@ -86,13 +87,14 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "H_beta": (0.5, 120, "s"),
     "mp_max_spread": (0.01, 0.2, "prob"),
     "hold_min": (0, 0.03, "prob"),
-    "hold_slack": (0, 0.05, "prob"),
+    "hold_slack": (0, 0.1, "prob"),
     "imb_shift": (0, 0.03, "prob"),
     "gamma": (0.001, 0.2, "1/USD"),
     "kappa": (30, 400, "1/prob"),
     "h": (2, 60, "s"),
     "c_lat": (0, 2, ""),
     "L": (0.02, 1, "s"),
+    "c_leeway": (0, 4, ""),
     "c_mod": (0, 2, ""),
     "eps_sigma": (0, 0.5, ""),
     "c_tox": (0, 3, ""),

@@ -21,7 +21,7 @@ from bot.quoting.parameters import Parameters
 from bot.quoting.phases import Phase, phase_of, phase_reasons
 from bot.quoting.quotes import NO_LEG, Account, Leg, leaning, leg, prices, within_cash
 from bot.quoting.shock import Pull
-from bot.quoting.spread import Terms, half_spread, skew, spread_terms, wide
+from bot.quoting.spread import Terms, half_spread, leeway, skew, spread_terms, wide
 from bot.quoting.touch import NO_TOUCH, Touch, touch_of
 from bot.quoting.toxicity import Markouts, Toxicity
 from bot.quoting.window import Window
@@ -71,6 +71,7 @@ class Quoter:
         self.lean = 0.0
         self.widths = (0.0, 0.0)  # half-spreads of bid and ask
         self.leaning = (0.0, 0.0)  # what imbalance adds to them
+        self.leeway = 0.0  # and what p may move meanwhile, to both
         self.targets: tuple[Px, Px] = (0, 0)  # before anything is held, pulled or sized
         self.held: tuple[Px, Px] = (0, 0)  # before it is sized
         self.keeps = [False, False]  # a working price is still good
@@ -93,6 +94,11 @@ class Quoter:
         """The most that can be lost at settlement: net USD paid in, less what pairs surely pay."""
         position = self.position
         return position.invested - min(position.up_qty, position.down_qty) if position else 0
+
+    @property
+    def outer(self) -> tuple[float, float]:
+        """Distances of bid and ask from the reservation price where a new price is placed."""
+        return self.widths[0] + self.leaning[0] + self.leeway, self.widths[1] + self.leaning[1] + self.leeway
 
     def told(self, report: PositionReport) -> bool:
         """Take in a position; True when it is worth a new look at once. An acknowledged order is not."""
@@ -146,7 +152,7 @@ class Quoter:
         mode = self.modes.update(reasons, now_ns, no_quote=settle_lost)
         self.legs = (NO_LEG, NO_LEG)
         self.widths = self.leaning = (0.0, 0.0)
-        self.lean = 0.0
+        self.lean = self.leeway = 0.0
         self.targets = self.held = (0, 0)
         if mode is not QuoteMode.NO_QUOTE:
             self._quote(mode, capital_room, now_ns)
@@ -256,8 +262,8 @@ class Quoter:
         to_stop_s = self.left_s - self.window.schedule.stop_s
         self.lean = skew(parameters, self.p, terms.variance, self.net, to_stop_s)
         centre = self.p - self.lean
-        outer = (self.widths[0] + self.leaning[0], self.widths[1] + self.leaning[1])
-        self.targets = self.wanted(centre, outer, touch)
+        self.leeway = leeway(parameters, fair)
+        self.targets = self.wanted(centre, self.outer, touch)
         self.account = account = self._account(position, capital_room)
         self.held = (
             0 if self.pull.bid(now_ns) else self._hold(self.bid, self.targets[0], touch.ask, centre, mode),
@@ -296,7 +302,11 @@ class Quoter:
         # and does not is let go.
         if same_mode and edge > 0 and not self.pull.active(self.now_ns) and self._rewarded(side.px, target):
             width = self.widths[0] if side.bid else self.widths[1]
-            hold = Hold(reservation=centre, nearest=parameters.hold_min, farthest=width + parameters.hold_slack)
+            hold = Hold(
+                reservation=centre,
+                nearest=max(parameters.hold_min, self.leeway),
+                farthest=width + self.leeway + parameters.hold_slack,
+            )
         self.keeps[0 if side.bid else 1] = hold is not None and hold.keeps(side.px, side.bid)
         return next_px(
             side,

@@ -166,8 +166,8 @@ def test_every_view_draws_an_empty_and_a_full_record(status: Status) -> None:
 QUOTE: dict[str, Any] = {
     "p_model": 0.51, "micro": 0.535, "beta": 0.08, "fair": 0.52, "sigma_p": 0.03, "variance": 0.009, "delta_as": 0.0093,
     "delta_lat": 0.0058, "delta_mod": 0.002, "delta_tox_bid": 0.0, "delta_tox_ask": 0.004, "delta_reb": 0.0017,
-    "defensive": True, "half_spread_bid": 0.0277, "half_spread_ask": 0.0349, "imbalance": 0.2, "skew": -0.012,
-    "reservation": 0.532,
+    "defensive": True, "half_spread_bid": 0.0277, "half_spread_ask": 0.0349, "leeway": 0.0155, "imbalance": 0.2,
+    "skew": -0.012, "reservation": 0.532,
     "bid": {"model_px": 0.5, "px": 0.49, "size": 10, "route": "buy_yes", "moved_by": ["improve", "held", "defensive"]},
     "ask": {"model_px": 0.57, "px": None, "size": None, "route": "none", "moved_by": ["shock"]},
 }  # fmt: skip
@@ -181,7 +181,7 @@ def test_each_quote_is_explained_by_its_parts(status: Status) -> None:
     assert explained(status.record["markets"]["0xm"]) == [
         "fair 52.0¢ = model 51.0¢ +1.00 from the book (others' microprice 53.5¢)",
         "half-spread 2.77/3.49 = inventory 0.93 + latency 0.58 + model 0.20 + toxicity 0.00/0.40 - rebate 0.17, "
-        "within its limits, times 1.8: defensive",
+        "within its limits, times 1.8: defensive; placed 1.55 further out",
         "skew +1.20 for net -20: around 53.2¢; bid 49.0¢ (model's 50.0¢, improve, held, defensive); ask – (model's 57.0¢, shock)",
     ]
     assert explained({"strike_refused": 60_600.0}) == ["strike 60,600.00 refused: it contradicts our own mean"]

@@ -10,7 +10,7 @@ import pytest
 from bot.market import Rule
 from bot.quoting.fair_value import Fair, State, fair_value
 from bot.quoting.parameters import Parameters
-from bot.quoting.spread import half_spread, held_variance, skew, spread_terms, wide
+from bot.quoting.spread import half_spread, held_variance, leeway, skew, spread_terms, wide
 
 Q50 = Parameters(order_size=50, q_max=250)
 
@@ -83,6 +83,12 @@ def test_only_a_sum_beyond_the_limit_is_wide() -> None:
 def test_variance_of_holding_is_bounded_by_what_remains_to_be_decided() -> None:
     near = fair_value(State(rule=Rule.TWAP, log_spot=0, log_strike=0, sigma=6e-5, tau=5, window_s=60))
     assert spread_terms(Q50, near, near.p, fee_rate=0, rebate_rate=0).variance == pytest.approx(0.25)
+
+
+def test_the_leeway_is_what_p_moves_until_a_cancel_has_taken_effect() -> None:
+    fair = reference()
+    assert leeway(Parameters(c_leeway=1.5, L=0.15), fair) == pytest.approx(1.5 * 0.025389 * math.sqrt(0.15), abs=1e-6)
+    assert leeway(Parameters(c_leeway=0.0), fair) == 0.0
 
 
 def test_the_most_a_fill_can_earn_in_rebates_is_its_share_of_the_takers_fee() -> None:

@@ -32,7 +32,7 @@ from bot.messages import (
 )
 from bot.quoting.fair_value import fair_value
 from bot.quoting.modes import names
-from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE
+from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE
 
 
 def last(intents: list[QuoteIntent]) -> QuoteIntent:
@@ -290,9 +290,9 @@ def test_a_flat_market_has_two_buys_around_fair_value() -> None:
 
 
 def test_a_fill_leans_the_quotes_at_once() -> None:
-    scene = live(q_max=300)
+    scene = live(q_max=1000)
     flat = last(scene.run(30.3))
-    held = last(scene.position(up=200))
+    held = last(scene.position(up=400))
     assert held.offer_route is Route.SELL_YES
     assert held.bid_size < flat.bid_size
     assert held.bid_px < flat.bid_px
@@ -355,6 +355,25 @@ def test_the_hold_saves_requests() -> None:
     assert moves() < 0.7 * moves(hold_min=0.03, hold_slack=0.0)
 
 
+def test_a_price_is_placed_with_leeway_and_rests_until_it_is_used_up() -> None:
+    scene, bare = live(), live(c_leeway=0.0)
+    quoter, without = scene.core._quoters["m"], bare.core._quoters["m"]
+    assert quoter.leeway > 0.01
+    assert quoter.targets[0] <= without.targets[0] - 100
+    assert quoter.targets[1] >= without.targets[1] + 100
+    resting = quoter.bid.px
+    while quoter.p - resting / PX_ONE > quoter.leeway + 0.002:
+        assert quoter.bid.px == resting
+        scene.price *= 1 - 2e-6
+        scene.ms += 20
+        scene._feed()
+        scene.tick()
+    scene.price *= 1 - 1e-5
+    scene._feed()
+    scene.tick()
+    assert 0 < quoter.bid.px < resting < quoter.p * PX_ONE
+
+
 def test_a_nudge_reevaluates_and_carries_its_cause() -> None:
     scene = live()
     scene.price *= 1 - 6e-4
@@ -365,7 +384,7 @@ def test_a_nudge_reevaluates_and_carries_its_cause() -> None:
 
 
 def test_a_crossed_guard_moves_the_threatened_quote_away_at_once() -> None:
-    scene = live()
+    scene = live(hold_slack=0.1)
     before = last(scene.run(30.3))
     _, low, _ = scene.caches.guards["m"]
     scene.price = (low - 100_000_000) / 1e8
@@ -636,7 +655,7 @@ def test_a_market_of_two_closes_waits_a_minute_for_its_strike() -> None:
 
 def test_a_held_quote_too_far_out_for_paid_rewards_is_let_go_when_its_target_is_near_enough() -> None:
     def bid(**rewards: Any) -> int:
-        scene = Scene(sigma=0.0, hold_slack=0.05)
+        scene = Scene(sigma=0.0, c_leeway=0.0)
         scene.book = (4900, 5100)
         scene.list_market(market(**rewards))
         quoter = scene.core._quoters["m"]
