@@ -172,7 +172,8 @@ class Reads(Facts):
         self.recovery.balance_told(message.asked_ns, self.now, known=message.cash is not None)
         if message.cash is None:
             return
-        quiet = not self.positions.unsettled and not self.orders.debts() and not self._payout_awaited()
+        awaited = self.positions.unsettled or self.orphans or self.orders.debts()
+        quiet = not awaited and not self._payout_awaited()
         fresh = message.asked_ns >= self.positions.cash_changed_ns + self.timers.settle_ns
         told = (message.cash, self.positions.cash)
         sure = not self.orders.live or told == self._doubted

@@ -74,6 +74,8 @@ class Scene(Watch):
         self.process: Process | None = None
         self.told: deque[tuple[Ns, str, Any]] = deque(maxlen=TOLD_MAX)
         self.steps = 0
+        self.state = BotState.STARTING
+        self.state_ns = hub.now_ns
         self.quoting_ns: Ns = 0
         self.forced_ns: Ns = 0
         self.forced_since_ns: Ns = 0
@@ -111,8 +113,7 @@ class Scene(Watch):
     def begin(self, process: Process | None) -> None:
         """Another process; what the last one knew is gone."""
         gone, self.process = self.process, process
-        self.state = BotState.STARTING
-        self.state_ns = self.hub.now_ns
+        self._enter(BotState.STARTING)
         self.failed_ns: Ns = 0
         self.resumed = True
         self.trigger_ns: Ns = 0  # a cancel-all is owed since then
@@ -232,14 +233,17 @@ class Scene(Watch):
         if self.process.executor.positions.of(made.symbol).winner == made.asset_id and not paid_now:
             self.cash += made.qty if made.side is Side.BUY else -made.qty
 
-    def _state_changed(self, state: BotState) -> None:
-        before, self.state = self.state, state
-        if before is BotState.QUOTING:
+    def _enter(self, state: BotState) -> None:
+        if self.state is BotState.QUOTING:
             self.quoting_ns += self.hub.now_ns - self.state_ns
+        self.state, self.state_ns = state, self.hub.now_ns
+
+    def _state_changed(self, state: BotState) -> None:
+        before = self.state
+        self._enter(state)
         if state is BotState.QUOTING and self.forced_since_ns:
             self.forced_ns += self.hub.now_ns - self.forced_since_ns
             self.forced_since_ns = 0
-        self.state_ns = self.hub.now_ns
         self.states[state.value] += 1
         if state is BotState.FAILING and before is not BotState.HALTED:
             self.failed_ns, self.resumed = self.hub.now_ns, False

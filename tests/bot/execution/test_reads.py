@@ -423,6 +423,15 @@ def test_a_balance_asked_soon_after_cash_changed_may_be_older_than_that(change: 
     assert bench.executor.positions.cash == cash
 
 
+def test_a_balance_may_know_of_the_fill_of_an_order_that_is_not_taken_in_yet() -> None:
+    bench = Bench(obey=False)
+    cash = bench.executor.positions.cash
+    bench.tell(trade("0xf", 5, px=4000, status=TradeStatus.MINED, symbol=SYMBOL, asset_id=UP, side=Side.BUY))
+    balance(bench, cash - 2 * USD_ONE)
+    bench.run(2.05)
+    assert (bench.executor.positions.cash, bench.order().cum_qty) == (cash - 2 * USD_ONE, 5 * QTY_ONE)
+
+
 def test_a_balance_may_know_of_a_fill_that_is_on_its_way_to_us() -> None:
     """So while orders may fill, one that differs is believed when it is told again and nothing was filled meanwhile."""
     bench, order = a_bid()

@@ -44,6 +44,13 @@ def test_without_faults_it_never_fails() -> None:
     # Failure mode is forced at the end of each time of chaos, and not entered otherwise.
     assert result.states["failing"] == result.phases
     assert result.fills > 10
+    assert result.quoting_s > 0.95 * (result.seconds - result.forced_s)
+
+
+def test_the_time_of_quoting_until_a_crash_counts() -> None:
+    result = Simulation(1, 0.05, every_s=0, crash_at_s=100).run()
+    assert (result.violation, result.crashes) == (None, 1)
+    assert result.quoting_s > 0.8 * (result.seconds - result.forced_s)
 
 
 def test_the_same_seed_tells_the_same_story_in_another_process() -> None:
