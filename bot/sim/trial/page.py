@@ -21,14 +21,12 @@ def page(report: Mapping[str, Any]) -> str:
         f"{report['windows']} windows of {report['series']}, world {report['world']}, seed {report['seed']}, taker delay "
         f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms, misjudged {report['misjudged'] or 'nothing'}"
     )
-    compared = {
-        **{f"ours less {name}": row for name, row in report["paired"].items()},
-        **{f"ours less ours without {name}": row for name, row in report["ablations"].items()},
-    }
+    compared = differences(report)
     body = [
         f"<h1>Trial in a generated market</h1><p>{html.escape(about)}.</p><p><strong>{html.escape(report['note'])}</strong></p>",
-        _differences(compared),
+        _figure(edge_chart(report)),
         _cumulated(report["by_window"]),
+        _figure(size_chart(report)),
         _parts(strategies),
         _shares(strategies, "modes", "Share of the time in each quote mode"),
         _table(
@@ -48,8 +46,17 @@ def page(report: Mapping[str, Any]) -> str:
     )
 
 
-def _differences(compared: Mapping[str, Mapping[str, Any]]) -> str:
-    chart = pygal.HorizontalBar(**_looks("Paired edge, USD a window, with 95 % intervals"), show_legend=False)
+def differences(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {
+        **{f"ours less {name}": row for name, row in report["paired"].items()},
+        **{f"ours less ours without {name}": row for name, row in report["ablations"].items()},
+    }
+
+
+def edge_chart(report: Mapping[str, Any]) -> pygal.graph.graph.Graph:
+    compared = differences(report)
+    chart = pygal.HorizontalBar(**looks("Generated market: paired edge, USD a window, with 95 % intervals"))
+    chart.show_legend = False
     chart.x_labels = list(compared)
     ends = [0.0, *(end for row in compared.values() for end in row["ci95"])]
     chart.range = min(ends), max(ends)
@@ -60,18 +67,26 @@ def _differences(compared: Mapping[str, Mapping[str, Any]]) -> str:
             for row in compared.values()
         ],
     )
-    return _figure(chart)
+    return chart
+
+
+def size_chart(report: Mapping[str, Any]) -> pygal.graph.graph.Graph:
+    chart = pygal.Line(**looks("Generated market: shares resting a side, by window of a session"), show_dots=False)
+    chart.x_labels = [str(number + 1) for number in range(max(map(len, report["in_a_row"].values())))]
+    for name, row in report["in_a_row"].items():
+        chart.add(name, row)
+    return chart
 
 
 def _cumulated(by_window: Mapping[str, Iterable[Sequence[float]]]) -> str:
-    chart = pygal.XY(**_looks("Edge, added up over the windows, USD"), show_dots=False)
+    chart = pygal.XY(**looks("Generated market: edge, added up over the windows, USD"), show_dots=False)
     for name, rows in by_window.items():
         chart.add(name, [(0, 0.0), *enumerate(itertools.accumulate(row[0] for row in rows), 1)])
     return _figure(chart)
 
 
 def _parts(strategies: Mapping[str, Mapping[str, Any]]) -> str:
-    chart = pygal.Bar(**_looks("Parts of the PnL, USD a window"))
+    chart = pygal.Bar(**looks("Generated market: parts of the PnL, USD a window"))
     chart.x_labels = list(strategies)
     for part in PARTS:
         chart.add(part, [figures["pnl_usd"][part] for figures in strategies.values()])
@@ -79,14 +94,14 @@ def _parts(strategies: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _shares(strategies: Mapping[str, Mapping[str, Any]], key: str, title: str) -> str:
-    chart = pygal.StackedBar(**_looks(title))
+    chart = pygal.StackedBar(**looks(title))
     chart.x_labels = list(strategies)
     for name in dict.fromkeys(name for figures in strategies.values() for name in figures[key]):
         chart.add(name, [figures[key].get(name, 0.0) for figures in strategies.values()])
     return _figure(chart)
 
 
-def _looks(title: str) -> dict[str, Any]:
+def looks(title: str) -> dict[str, Any]:
     """`js` empty: the library's own page script would be loaded from afar."""
     return {"title": title, "style": STYLE, "js": [], "height": 360, "disable_xml_declaration": True}
 

@@ -112,6 +112,7 @@ def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: N
         "ledger_error_e6": max(run.result.ledger_error_e6 for run in every),
         "halts": sum(run.result.halts for run in every),
         "speed": sum(run.result.seconds for run in every) / sum(run.cpu_s for run in every),
+        "in_a_row": {name: resting(rows, spec.in_a_row) for name, rows in windows.items()},
         "by_window": {
             name: [[w.edge_usd, w.pnl_usd, w.share_s / (2 * w.quoted_s)] for w in rows]
             for name, rows in windows.items()
@@ -150,7 +151,7 @@ def figures(windows: Sequence[Window]) -> dict[str, Any]:
         "at_touch": _ratio(total("touch_s"), live_s),
         "uptime": _ratio(total("both_s"), live_s),
         "uptime_one": _ratio(total("one_s"), live_s),
-        "resting": _ratio(total("share_s"), 2 * total("quoted_s")),
+        "resting": resting(windows, 1)[0],
         "spread_c": _ratio(100 * total("spread_s"), total("both_s")),
         "requests_per_s": _ratio(total("requests"), total("quoted_s")),
         "q_abs_end": statistics.fmean(abs(window.q_end) for window in windows),
@@ -169,6 +170,14 @@ def paired(ours: Sequence[Window], theirs: Sequence[Window]) -> dict[str, Any]:
     mean = statistics.fmean(differences)
     half = t_quantile(0.975, len(differences) - 1) * _sd(differences) / math.sqrt(len(differences))
     return {"edge_diff_usd": mean, "ci95": [mean - half, mean + half]}
+
+
+def resting(windows: Sequence[Window], in_a_row: int) -> list[float | None]:
+    """Shares resting a side in the first, second, ... window of a session: how much a strategy still dares."""
+    return [
+        _ratio(math.fsum(w.share_s for w in nth), 2 * math.fsum(w.quoted_s for w in nth))
+        for nth in (windows[place::in_a_row] for place in range(min(in_a_row, len(windows))))
+    ]
 
 
 def t_quantile(probability: float, freedom: int) -> float:

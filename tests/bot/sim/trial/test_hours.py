@@ -65,6 +65,9 @@ class Watched(Session):
             assert self._now_ms < market.end_ms - stop_s * 1000 + CANCEL_MS, "an order rests in a window that is over"
 
 
+UPTIME_MIN = 0.8  # of LIVE time with both sides at rest, in the world `calm`
+
+
 def run(series: list[str], seconds: float, world: str) -> Result:
     session = Watched(series=series, seconds=seconds, seed=11, world=worlds.world(world))
     result = session.run()
@@ -86,4 +89,6 @@ def test_a_few_minutes_of_two_series_on_one_wallet() -> None:
 @pytest.mark.parametrize("world", ["calm", "tight"])
 def test_six_hours_of_eight_series(world: str) -> None:
     series = [f"{asset}-updown-{length}" for asset in ASSETS for length in ("5m", "15m")]
-    run(series, 6 * 3600, world)
+    windows = run(series, 6 * 3600, world).windows
+    uptime = sum(window.both_s for window in windows) / sum(window.live_s for window in windows)
+    assert world != "calm" or uptime >= UPTIME_MIN, f"{uptime:.1%} of LIVE time"

@@ -17,7 +17,8 @@ from bot.errors import SettingsError
 from bot.quoting.parameters import Parameters
 from bot.sim import worlds
 from bot.sim.trial.measures import Window
-from bot.sim.trial.study import Spec, figures, paired, study, t_quantile
+from bot.sim.trial.pictures import PICTURES
+from bot.sim.trial.study import Spec, figures, paired, resting, study, t_quantile
 from bot.sim.trial.variants import ABLATIONS, BASELINES, variant
 from bot.trials import MISJUDGED
 
@@ -46,6 +47,14 @@ def test_pairs_are_compared_window_by_window() -> None:
 @pytest.mark.parametrize(("freedom", "value"), [(4, 2.7764), (9, 2.2622), (49, 2.0096), (399, 1.9659)])
 def test_quantiles_of_student_s_law(freedom: int, value: float) -> None:
     assert t_quantile(0.975, freedom) == pytest.approx(value, rel=0.01)
+
+
+def test_what_rests_is_told_by_the_place_in_a_session() -> None:
+    """Sessions of two windows: shares resting a side, over the time both were quoted."""
+    rows = [Window(slug="", share_s=share_s, quoted_s=100.0) for share_s in (4000.0, 200.0, 2000.0, 0.0)]
+    assert resting(rows, 2) == [15.0, 0.5]
+    assert resting(rows[:1], 10) == [20.0]
+    assert figures(rows)["resting"] == pytest.approx(7.75)
 
 
 def test_an_ablation_is_a_name_or_a_change_of_parameters() -> None:
@@ -94,10 +103,18 @@ def test_the_command_prints_what_the_contract_says_and_a_page_that_loads_nothing
         *("shares", "at_touch", "uptime", "spread_c", "requests_per_s", "q_abs_end", "worst1pct_usd"),
     } <= set(told["strategies"]["ours"])
     assert set(told["paired"]) == {"nothing"}
+    assert told["in_a_row"]["nothing"] == [0.0]
     assert set(told["ablations"]["skew"]) == {"edge_diff_usd", "ci95"}
     assert told["ledger_error_e6"] == 0
     text = path.read_text()
     assert "forecast no live profit" in text
+    assert not re.search(r"(src|href)=[\"']?https?:|@import|<script[^>]*src", text)
+
+
+@pytest.mark.parametrize("name", ["fair", "speed"])
+def test_pictures_of_the_model_are_drawn_and_load_nothing(name: str) -> None:
+    text = PICTURES[name]().render(is_unicode=True)
+    assert text.count("<path") >= 2
     assert not re.search(r"(src|href)=[\"']?https?:|@import|<script[^>]*src", text)
 
 
