@@ -17,7 +17,7 @@ from bot.quoting.parameters import RANGES, Parameters, problems
 
 SERIES_PATTERN = re.compile(r"^(btc|eth|sol|xrp)-updown-([1-9][0-9]*m|[14]h|1d)$")
 
-KEY_PATTERN = re.compile(r"^\s*(0x)?[0-9a-fA-F]{64}\s*$")
+KEY_DIGITS = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 # Until the executor and its recovery are proven under fire, live trading is held on this leash. Constants, not settings.
 LIVE_LOSS_USD_MAX = 25.0
@@ -47,7 +47,7 @@ class Wallet(Section):
     @field_validator("key_file")
     @classmethod
     def no_key(cls, name: str) -> str:
-        if KEY_PATTERN.match(name):  # or later lines would show it as a path
+        if KEY_DIGITS.fullmatch(name.strip()):  # or later lines would show it as a path
             raise ValueError("is the key itself: put that into a file of mode 0600, and name the file here")
         return name
 
@@ -166,7 +166,7 @@ def validated(raw: dict[str, Any], origin: str) -> Settings:
             name = ".".join(str(part) for part in fault["loc"]) or "relation"
             text = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
             faults.append(f"{name}: {text}")
-        raise SettingsError(f"{origin}: " + "; ".join(faults)) from None
+        raise SettingsError(f"{origin}: " + KEY_DIGITS.sub("(a key)", "; ".join(faults))) from None
 
 
 def load(path: Path | None) -> tuple[Settings, dict[str, Any]]:

@@ -29,6 +29,7 @@ LONG_S = 3600
 ASK_EVERY_NS: Ns = NS_PER_S  # for one market, however many frames are damaged
 ASKS_MAX = 3  # of one market again, before a new connection
 DOUBLINGS_MAX = 5  # of the patience with a market for which new connections did not help
+SIZE_MAX = 9e12  # shares: as micro-shares they just fit 64 bits
 
 USUAL_END = b'"event_type":"price_change"}'  # of nearly every frame; any other order of its keys is read as well
 
@@ -261,7 +262,7 @@ class MarketFeed(Conversation):
             side, size = change.side, change.size
             try:
                 px, qty = int(change.price * 1e4 + 0.5), int(size * 1e6 + 0.5)
-                if not 0 < px < PX_ONE or size < 0.0 or (side != "BUY" and side != "SELL"):
+                if not 0 < px < PX_ONE or not 0.0 <= size < SIZE_MAX or (side != "BUY" and side != "SELL"):
                     raise ValueError("a change that cannot be")
             except (ValueError, OverflowError):  # no number, or without end
                 self.skipped += 1
@@ -299,7 +300,7 @@ class MarketFeed(Conversation):
     def _print(self, event: dict[str, Any], now_ns: Ns) -> None:
         known = self._tokens.get(event["asset_id"])
         px, qty = fast_px(event["price"]), fast_qty(event["size"])
-        if known is not None and 0 < px < PX_ONE:
+        if known is not None and 0 < px < PX_ONE and qty >= 0:
             followed, token = known
             followed.cache.last_trade = (px if token is followed.book.up else PX_ONE - px, qty, now_ns)
 

@@ -18,7 +18,7 @@ import orjson
 
 from bot.errors import BotError, FrameError, SettingsError
 from bot.market import Market, Rule
-from bot.units import NS_PER_S, PX_ONE, Ns, parse_px, parse_qty
+from bot.units import NS_PER_S, PX_ONE, Ns, Qty, parse_px, parse_qty
 from bot.venues.polymarket_trades import text_of
 
 # How long a marketable crypto order is held before matching, where the venue only says that it is.
@@ -226,12 +226,12 @@ def read_market(series: Series, event: Mapping[str, Any], market: Mapping[str, A
             start_utc_ns=start_ns,
             end_utc_ns=end_ns,
             tick=_tick(market.get("orderPriceMinTickSize")),
-            min_qty=parse_qty(market.get("orderMinSize", 5)),
+            min_qty=_size(market.get("orderMinSize", 5)),
             fee_rate=_rate(fees.get("rate", 0.0)),
             fee_exponent=_rate(fees.get("exponent", 1.0)),
             rebate_rate=_rate(fees.get("rebateRate", 0.0)),
             reward_usd_day=_daily_rewards(market, start_ns),
-            reward_min_qty=parse_qty(market.get("rewardsMinSize") or 0),
+            reward_min_qty=_size(market.get("rewardsMinSize") or 0),
             reward_spread=round(_rate(market.get("rewardsMaxSpread") or 0) * 100),  # told in cents
         )
     except (TypeError, ValueError, AttributeError) as error:
@@ -261,6 +261,13 @@ def _daily_rewards(market: Mapping[str, Any], start_ns: Ns) -> float:
     return sum(rates, 0.0)
 
 
+def _size(value: Any) -> Qty:
+    qty = parse_qty(value)
+    if qty < 0:
+        raise ValueError(f"a size of {value!r}")
+    return qty
+
+
 def _tick(value: Any) -> int:
     tick = parse_px(value)
     if tick <= 0 or PX_ONE % tick:
@@ -284,7 +291,7 @@ def with_clob_facts(market: Market, facts: Mapping[str, Any]) -> Market:
         return msgspec.structs.replace(
             market,
             tick=_tick(facts.get("mts", market.tick / PX_ONE)),
-            min_qty=parse_qty(facts["mos"]) if "mos" in facts else market.min_qty,
+            min_qty=_size(facts["mos"]) if "mos" in facts else market.min_qty,
             neg_risk=facts.get("nr") is True or market.neg_risk,
             fee_rate=_rate(fees.get("r", market.fee_rate)),
             fee_exponent=_rate(fees.get("e", market.fee_exponent)),

@@ -137,6 +137,9 @@ def test_a_key_in_place_of_its_file_is_refused_and_not_shown() -> None:
         with pytest.raises(SettingsError, match="is the key itself") as refused:
             validated({"wallet": {"key_file": key}}, "f")
         assert key not in str(refused.value)
+        with pytest.raises(SettingsError, match="unknown key") as refused:
+            validated({"wallet": {key: 1}}, "f")
+        assert key not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "~nobody-of-this-name/key"])

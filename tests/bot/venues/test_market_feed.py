@@ -425,3 +425,15 @@ def test_a_tick_that_does_not_divide_one_dollar_is_none(tick: str) -> None:
     change = {"event_type": "tick_size_change", "asset_id": UP, "new_tick_size": tick}
     assert bench.send(change) == []
     assert bench.feed.skipped == 1
+
+
+@pytest.mark.parametrize("size", [-1, "-1", 1e13, 1e300, "1e999", "nan"])
+def test_a_size_that_cannot_be_changes_nothing(size: Any) -> None:
+    bench = Bench()
+    bench.send([up_book(), down_book()])
+    before = bench.view
+    bench.send({"event_type": "price_change", "price_changes": [
+        {"asset_id": UP, "price": "0.52", "size": size, "side": "BUY", "best_bid": "0.52", "best_ask": "0.53"}
+    ]})  # fmt: skip
+    bench.send({"event_type": "last_trade_price", "asset_id": UP, "price": "0.5", "size": -1})
+    assert bench.view == before and bench.caches.books["0xc"].last_trade is None

@@ -653,13 +653,14 @@ def test_numbers_that_are_none_are_frame_errors(number: str) -> None:
     for fields in (
         *({"feeSchedule": fees | {name: number}} for name in fees),
         {"rewardsMaxSpread": number},
-        {"rewardsMinSize": number if number != "-1" else "1e20"},
+        {"rewardsMinSize": number},
+        {"orderMinSize": number},
         {"clobRewards": [{"rewardsDailyRate": number}]},
     ):
         with pytest.raises(FrameError):
             read_market(FIVE, {}, record(T0, **fields), 2)
     market = read_market(FIVE, {}, record(T0), 2)
-    for changed in ({"fd": {"r": number}}, {"fd": {"e": number}}, {"sd": number, "itode": False}):
+    for changed in ({"mos": number}, {"fd": {"r": number}}, {"fd": {"e": number}}, {"sd": number, "itode": False}):
         with pytest.raises(FrameError):
             with_clob_facts(market, facts(T0, **changed))
 
