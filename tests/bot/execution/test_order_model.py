@@ -67,11 +67,11 @@ LANDS_WITHIN_NS = 3 * NS_PER_S  # the deadline of a POST: what has not come by t
 ENDED = (OrderState.CANCELED, OrderState.FILLED, OrderState.REJECTED)
 STEPS = (TradeStatus.MATCHED, TradeStatus.RETRYING, TradeStatus.MINED, TradeStatus.CONFIRMED)
 WEIGHTS = {
-    "want": 4, "a request arrives": 8, "all requests arrive": 1, "a late order arrives": 1, "an order is matched": 6,
+    "want": 6, "a request arrives": 8, "all requests arrive": 1, "a late order arrives": 1, "an order is matched": 6,
     "a trade is settled further": 4, "something is told": 10, "all is told": 2, "an event is told twice": 2,
     "an event is lost": 1, "time passes": 6, "something breaks": 1, "it comes back": 1,
 }  # fmt: skip
-pick = st.integers(0, 99)
+pick = st.sampled_from(range(120))  # evenly, other than integers()
 
 
 class Trade:
@@ -285,16 +285,18 @@ class OrderModel(RuleBasedStateMachine):
         rest.live = rest.leaves > 0
 
     def _query(self, request: OrderStatusRequest, how: int) -> None:
-        rest, found, cum = self.rests.get(request.order_id), FoundStatus.ABSENT, 0
+        known = {"order_id": request.order_id, "asked_ns": request.asked_ns, "recv_ns": self.now}
+        if how == 1:
+            self.mail.append(OrderStatusReport(**known, found=None))
+            return
+        rest, found = self.rests.get(request.order_id), FoundStatus.ABSENT
         if rest is not None and not (how == 2 and not rest.live):  # what is over may be forgotten
             full = rest.matched == rest.order.order_qty
             found = FoundStatus.LIVE if rest.live else FoundStatus.MATCHED if full else FoundStatus.CANCELED
-            cum = rest.matched
-        trades = tuple(t.report(Source.READ) for t in self.trades if t.order.order_id == request.order_id)
         self.mail.append(
             OrderStatusReport(
-                order_id=request.order_id, found=None if how == 1 else found, cum_qty=cum, trades=trades,
-                asked_ns=request.asked_ns, recv_ns=self.now,
+                **known, found=found, cum_qty=rest.matched if rest is not None and found is not FoundStatus.ABSENT else 0,
+                trades=tuple(t.report(Source.READ) for t in self.trades if t.order.order_id == request.order_id),
             )
         )  # fmt: skip
 
@@ -309,7 +311,7 @@ class OrderModel(RuleBasedStateMachine):
         match what:
             case "a trade is settled further" if open_trades:
                 trade = open_trades[at % len(open_trades)]
-                trade.step = -1 if how < 20 and trade.step < 2 else trade.step + 1
+                trade.step = -1 if how < 15 and trade.step < 2 else trade.step + 1
                 self.mail.append(trade.report(Source.USER))
             case "an order is matched" if live:
                 rest = live[at % len(live)]
@@ -329,6 +331,8 @@ class OrderModel(RuleBasedStateMachine):
                 self._break(at, how)
             case "it comes back":
                 self._come_back()
+            case "want" if self.executor.recovery.state is BotState.QUOTING:
+                self._want(at, how)
             case "time passes":
                 self.now += (50, 50, 300, 600, 2100)[at % 5] * NS_PER_MS
                 self.late = [order for order in self.late if self.now - order.made_ns < LANDS_WITHIN_NS]
@@ -336,8 +340,10 @@ class OrderModel(RuleBasedStateMachine):
             case "all requests arrive" if self.wire:
                 while self.wire:
                     self.serve(self.wire.pop(0))
-            case "a request arrives" if self.wire:
+            case _ if self.wire:
                 self.serve(self.wire.pop(at % len(self.wire)), max(0, how % 12 - 6))
+            case _ if self.mail:
+                self.tell(self.mail.pop(at % len(self.mail)))
             case _ if self.executor.recovery.state is BotState.QUOTING:
                 self._want(at, how)
             case _:
@@ -348,7 +354,7 @@ class OrderModel(RuleBasedStateMachine):
 
     def _want(self, at: int, how: int) -> None:
         self.seq += 1
-        mid, qty, quiet = 5000 + 100 * (at % 7 - 3), 10 * QTY_ONE * (at % 3 + 1), how >= 90
+        mid, qty, quiet = 5000 + 100 * (at % 7 - 3), 10 * QTY_ONE * (at % 3 + 1), how >= 110
         self.tell(
             QuoteIntent(
                 symbol=SYMBOL, seq=self.seq, epoch=self.executor.epoch_of(SYMBOL), made_ns=self.now, tick=100,
@@ -427,7 +433,8 @@ class OrderModel(RuleBasedStateMachine):
         for order_id in self.sent:
             order = self.executor.orders.get(order_id)
             assert order is not None
-            assert order.cum_qty == sum(t.last_qty for t in self.counted(order_id))
+            told = sum(t.last_qty for t in self.counted(order_id))
+            assert order.cum_qty == told, f"{order_id}: {order.cum_qty} filled, {told} told"
             if order.is_open:
                 assert order.leaves_qty == order.order_qty - order.cum_qty
                 if not self.failed(order_id):  # a filled one whose trade failed is asked after beside the next one
@@ -467,10 +474,11 @@ class OrderModel(RuleBasedStateMachine):
             if 0 <= trade.step < 2:
                 trade.step = 2
                 self.mail.append(trade.report(Source.USER))
-        self.calm(45)
-        if self.executor.recovery.state is BotState.HALTED:
-            self.tell(Resume(by="operator"))
-        self.calm(90)
+        for _ in range(3):  # what reads bring to light, such as a third trade that failed, may halt it again
+            self.calm(40)
+            if self.executor.recovery.state is BotState.HALTED:
+                self.tell(Resume(by="operator"))
+        self.calm(40)
         assert self.executor.recovery.state is BotState.QUOTING, self.executor.recovery.missing(self.executor.orders)
         self.agree()
         self.tell(Shutdown(reason="the end"))
@@ -494,4 +502,4 @@ class OrderModel(RuleBasedStateMachine):
 
 
 TestOrderModel = OrderModel.TestCase
-TestOrderModel.settings = settings(stateful_step_count=70)
+TestOrderModel.settings = settings(stateful_step_count=100)
