@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import random
@@ -149,25 +150,29 @@ def _each(made: MarketFeed, frames: list[bytes]) -> float:
 
 def _over_socket(read: Callable[[str, MarketFeed, threading.Event, int], None], count: int) -> Figures:
     """A process of its own sends; the processor time is of all threads here while the frames come."""
-    sender = subprocess.Popen(
-        [sys.executable, "-m", "bot.bench.feed", str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert sender.stdout is not None
-    assert sender.stdin is not None
-    url = sender.stdout.readline().strip()
-    done, made = threading.Event(), feed()
-    reader = threading.Thread(target=read, args=(url, made, done, count), daemon=True)
-    reader.start()
-    sender.stdout.readline()  # connected
-    began_ns, began_s = time.process_time_ns(), time.monotonic()
-    sender.stdin.write("go\n")
-    sender.stdin.flush()
-    if not done.wait(30.0):
-        raise BenchError("the frames did not come")
-    cpu_us = (time.process_time_ns() - began_ns) / count / 1000
-    per_s = count / (time.monotonic() - began_s)
-    sender.kill()
-    sender.wait()
+    with contextlib.ExitStack() as stack:
+        sender = subprocess.Popen(
+            [sys.executable, "-m", "bot.bench.feed", str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        stack.callback(sender.wait)
+        stack.callback(sender.kill)
+        assert sender.stdout is not None
+        assert sender.stdin is not None
+        url = sender.stdout.readline().strip()
+        done, made = threading.Event(), feed()
+        reader = threading.Thread(target=read, args=(url, made, done, count), daemon=True)
+        reader.start()
+        sender.stdout.readline()  # connected
+        began_ns, began_s = time.process_time_ns(), time.monotonic()
+        sender.stdin.write("go\n")
+        sender.stdin.flush()
+        if not done.wait(30.0):
+            raise BenchError("the frames did not come")
+        cpu_us = (time.process_time_ns() - began_ns) / count / 1000
+        per_s = count / (time.monotonic() - began_s)
     reader.join()
     return {"cpu_us": cpu_us, "per_s": per_s}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -27,26 +28,27 @@ def run() -> Figures:
         "stock": (Stock("sign", bare=True), BARE),
     }
     equal = True
-    for child, _ in stocks.values():
-        child.ask("3")  # the first ones import
-    for _ in range(ROUNDS):
-        posted: list[str] = []
-        for name, (child, count) in stocks.items():
-            answer = child.ask(str(count))
-            rounds[name].append(percentiles(answer["took_ns"]))
-            posted += answer["posted"]
-        took_ns, bodies = [], []
-        for order in [_order(json.loads(text)["order"]) for text in posted]:
-            began_ns = time.perf_counter_ns()
-            named = msgspec.structs.replace(order, order_id=signer.order_id_of(order))
-            body = signer.body(named, API_KEY)
-            headers("POST", "/order", body, 1_700_000_000)
-            took_ns.append(time.perf_counter_ns() - began_ns)
-            bodies.append(body)
-        equal = equal and bodies == [text.encode() for text in posted]
-        rounds["ours"].append(percentiles(took_ns))
-    for child, _ in stocks.values():
-        child.stop()
+    with contextlib.ExitStack() as stack:
+        for child, _ in stocks.values():
+            stack.callback(child.stop)
+        for child, _ in stocks.values():
+            child.ask("3")  # the first ones import
+        for _ in range(ROUNDS):
+            posted: list[str] = []
+            for name, (child, count) in stocks.items():
+                answer = child.ask(str(count))
+                rounds[name].append(percentiles(answer["took_ns"]))
+                posted += answer["posted"]
+            took_ns, bodies = [], []
+            for order in [_order(json.loads(text)["order"]) for text in posted]:
+                began_ns = time.perf_counter_ns()
+                named = msgspec.structs.replace(order, order_id=signer.order_id_of(order))
+                body = signer.body(named, API_KEY)
+                headers("POST", "/order", body, 1_700_000_000)
+                took_ns.append(time.perf_counter_ns() - began_ns)
+                bodies.append(body)
+            equal = equal and bodies == [text.encode() for text in posted]
+            rounds["ours"].append(percentiles(took_ns))
     ours = medians(rounds.pop("ours"))
     peers = {name: against(ours, medians(figures), TIMES) for name, figures in rounds.items()}
     return {"unit": "us", **ours, "digests_equal": equal, "against": peers}
