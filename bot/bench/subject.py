@@ -47,6 +47,7 @@ order_size = {order_size}
 gamma = 0.001
 min_rest = 100
 hold_slack = 0.05
+c_size = 0
 sigma_floor = 1e-4
 sigma_cap = 1.01e-4
 k = 10
@@ -78,6 +79,7 @@ class Subject:
         self.asked: list[Request] = []  # orders and cancels, as they came
         self.passing: Callable[[bytes], None] = lambda text: None  # sees each text of the user stream
         self.holding = False  # answers to orders stay here
+        self.still = False  # the venue's own quotes stay here
         self.mid = 0.0
         self._series = series
         self._order_size = order_size
@@ -225,7 +227,7 @@ class Subject:
             if opcode == TEXT:
                 told = orjson.loads(payload)
                 self.mid = (float(told["b"]) + float(told["a"])) / 2
-        if self.mid:
+        if self.mid and not self.still:
             self._quote()
 
     def _quote(self) -> Ns:

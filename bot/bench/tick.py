@@ -26,7 +26,7 @@ from bot.bench.tap import Answerer, Request, Stream, Tap
 from bot.history.journal import read, segments
 from bot.history.records import Record
 from bot.messages import CancelOrder, NewOrder
-from bot.units import Ns
+from bot.units import NS_PER_MS, Ns
 
 STEP = 2e-4  # of the reference price: some five cents of an even market of five minutes
 UP, DOWN = ("offer", 1.0 + STEP), ("bid", 1.0 - STEP)  # the slot it threatens
@@ -36,6 +36,7 @@ SECONDS = 2  # of a round, idle and loaded each
 LOADED_FRAMES_PER_S = 5_000
 FILL_S = 0.012  # for a fill to arrive
 WAIT_S = 0.2  # a sample that takes longer is not one
+READ_NS_MAX = 5 * NS_PER_MS  # what was caused later was caused by a frame of the book
 
 
 class Peer:
@@ -159,12 +160,12 @@ class Steps:
             return  # requoted by itself meanwhile, or not at all
         subject.asked.clear()
         method = "POST" if take else "DELETE"
+        subject.still = True  # no other frame shall be the cause
         at_ns = subject.move(factor)
         if self.tap.run(WAIT_S, lambda: any(request.method == method for request in subject.asked)):
             first = next(request for request in subject.asked if request.method == method)
             self._seen.append((at_ns, first))
-        if take and self.tap.run(FILL_S, lambda: slot in subject.orders):
-            subject.take(slot)  # at a price that is good for us, or the bot would find its fills toxic
+        subject.still = False
 
     def end_round(self, name: str) -> None:
         self._rounds.setdefault(name, []).append(self._seen)
@@ -180,7 +181,7 @@ class Steps:
                 elif isinstance(message, CancelOrder):
                     causes[message.order_id] = message.cause_ns
         rounds = [
-            [request.at_ns - at_ns for at_ns, request in seen if causes[_name(request)] >= at_ns]
+            [request.at_ns - at_ns for at_ns, request in seen if 0 <= causes[_name(request)] - at_ns < READ_NS_MAX]
             for seen in self._rounds[name]
         ]
         if not all(rounds):
