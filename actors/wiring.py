@@ -112,12 +112,13 @@ class Remembering:
     def send(self, messages: Iterable[m.Message]) -> None:
         messages = list(messages)
         for message in messages:
-            match message:
-                case m.MarketListed(market=market):
-                    self._kept[m.MarketListed, market.symbol] = message
-                case m.PositionReport(symbol=symbol) if (m.MarketListed, symbol) in self._kept:  # or for ever
-                    self._kept[m.PositionReport, symbol] = message
-                case m.MarketDropped(symbol=symbol):
-                    self._kept.pop((m.MarketListed, symbol), None)
-                    self._kept.pop((m.PositionReport, symbol), None)
+            # Not by isinstance, which is an ABC check for a Struct: the executor's orders pass here.
+            if type(message) is m.PositionReport:
+                if (m.MarketListed, message.symbol) in self._kept:  # or for ever
+                    self._kept[m.PositionReport, message.symbol] = message
+            elif type(message) is m.MarketListed:
+                self._kept[m.MarketListed, message.market.symbol] = message
+            elif type(message) is m.MarketDropped:
+                self._kept.pop((m.MarketListed, message.symbol), None)
+                self._kept.pop((m.PositionReport, message.symbol), None)
         self._sender.send(messages)

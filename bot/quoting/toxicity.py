@@ -112,7 +112,7 @@ class Toxicity:
 class _Pending:
     """One fill on its way to its last mark."""
 
-    __slots__ = ("bid", "exec_id", "filled_ns", "horizon", "px", "usual")
+    __slots__ = ("bid", "exec_id", "filled_ns", "px", "usual")
 
     def __init__(self, fill: Fill, sigma_p: float) -> None:
         self.exec_id = fill.exec_id
@@ -120,7 +120,6 @@ class _Pending:
         self.px = fill.up_px / PX_ONE
         self.filled_ns = fill.now_ns
         self.usual = sigma_p * math.sqrt(HORIZONS_S[_M5])
-        self.horizon = 0
 
 
 class Markouts:
@@ -128,29 +127,31 @@ class Markouts:
 
     def __init__(self, toxicity: Toxicity) -> None:
         self.toxicity = toxicity
-        self._pending: list[_Pending] = []
+        self._waiting: tuple[deque[_Pending], ...] = tuple(
+            deque() for _ in HORIZONS_S
+        )  # by the next mark, oldest first
 
     def filled(self, fill: Fill, sigma_p: float) -> None:
         """A reversed fill takes its original with it, if that still waits."""
         if fill.qty > 0:
-            self._pending.append(_Pending(fill, sigma_p))
-        else:
-            self._pending = [pending for pending in self._pending if pending.exec_id != fill.exec_id]
+            self._waiting[0].append(_Pending(fill, sigma_p))
+            return
+        for waiting in self._waiting:
+            for pending in [pending for pending in waiting if pending.exec_id == fill.exec_id]:
+                waiting.remove(pending)
 
     def passed(self, micro: float, fair: float, now_ns: Ns) -> None:
         """Take the marks that are due. `micro` or `fair` 0: unknown, and the mark waits a little for it."""
-        if not self._pending:
-            return
-        for pending in self._pending:
-            while pending.horizon < len(HORIZONS_S):
-                age_ns = now_ns - pending.filled_ns - HORIZONS_S[pending.horizon] * NS_PER_S
-                known = micro > 0 and fair > 0
+        known = micro > 0 and fair > 0
+        for horizon, waiting in enumerate(self._waiting):
+            while waiting:
+                age_ns = now_ns - waiting[0].filled_ns - HORIZONS_S[horizon] * NS_PER_S
                 if age_ns < 0 or (not known and age_ns <= LATE_NS_MAX):
                     break
+                pending = waiting.popleft()
                 if known and age_ns <= LATE_NS_MAX:
                     sign = 1.0 if pending.bid else -1.0
                     markout, own = sign * (micro - pending.px), sign * (fair - pending.px)
-                    self.toxicity.mark(pending.bid, pending.horizon, markout, own, pending.usual, now_ns)
-                pending.horizon += 1
-        if self._pending[0].horizon == len(HORIZONS_S):
-            self._pending = [pending for pending in self._pending if pending.horizon < len(HORIZONS_S)]
+                    self.toxicity.mark(pending.bid, horizon, markout, own, pending.usual, now_ns)
+                if horizon + 1 < len(HORIZONS_S):
+                    self._waiting[horizon + 1].append(pending)
