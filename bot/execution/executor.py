@@ -219,7 +219,7 @@ class Executor(Reads):
 
     def _quote(self, desk: Desk) -> None:
         """Bring what rests nearer to what is wanted: at most one step per slot."""
-        intent, desk.calm = desk.intent, False
+        intent = desk.intent
         if intent is None:
             return
         if self.now >= intent.valid_until_ns:
@@ -234,8 +234,7 @@ class Executor(Reads):
             if order is not None and not order.is_open:
                 order = slot.order = None
             if order is not None and order.cancel_wanted:
-                calm = False
-                continue  # a new order waits until the old one has ended
+                continue  # a new order waits until the old one has ended, which is told
             target = slots.wanted(desk, slot.name)
             if order is not None and target is not None and slots.keeps(order, target, intent.quote_mode):
                 continue

@@ -467,6 +467,34 @@ def test_an_intent_that_grows_too_old_is_a_pull() -> None:
     assert of(NewOrder, bench.intent(bid=4900))[0].epoch == 1
 
 
+def test_an_intent_is_too_old_at_its_time_and_not_before() -> None:
+    bench = Bench()
+    bench.intent(bid=4900, valid_until_ns=bench.now + NS_PER_S)
+    assert requests(bench.run(0.95)) == []
+    assert of(CancelOrder, bench.tick())
+
+
+@pytest.mark.parametrize("wish", [{"bid": 4900, "offer": 5200}, {"bid": 4900}, {"offer": 5200}, {}])
+def test_a_market_where_all_that_is_wanted_rests_is_not_looked_at_every_tick(wish: dict[str, int]) -> None:
+    bench = Bench()
+    bench.intent(**wish)  # type: ignore[arg-type]
+    bench.tick()
+    assert bench.executor.desks[SYMBOL].calm
+
+
+def test_a_wish_that_came_while_its_side_cooled_down_is_placed_by_time_alone() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=5000)
+    order_id = bench.order().order_id
+    bench.tell(
+        ExecutionReport(order_id=order_id, exec_type=ExecType.REJECTED, source=Source.POST, reject=Reject.MIN_SIZE)
+    )
+    assert of(NewOrder, bench.intent(bid=5000)) == []
+    assert not bench.executor.desks[SYMBOL].calm
+    assert of(NewOrder, bench.run(1.95)) == []
+    assert len(of(NewOrder, bench.tick())) == 1
+
+
 def test_a_pull_raises_the_epoch_once_and_not_when_nothing_rests() -> None:
     bench = Bench()
     bench.intent(bid=4900)
