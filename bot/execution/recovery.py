@@ -203,8 +203,11 @@ class Recovery:
             self._reconcile(now_ns)
         if self.state in CLEARING and not self.flat:
             self._clearing(now_ns, orders, out)
-        elif self.state is BotState.COOLDOWN and now_ns >= self._cooldown_until_ns:
-            self._reconcile(now_ns)
+        elif self.state is BotState.COOLDOWN:
+            if now_ns >= self._cooldown_until_ns:
+                self._reconcile(now_ns)
+            else:
+                self._read_trades(now_ns, out)
         if self.state is BotState.RECONCILING:
             out.extend(self.reconciling(now_ns, orders))
         elif self.flat or self.state is BotState.QUOTING:
@@ -224,14 +227,7 @@ class Recovery:
     def reconciling(self, now_ns: Ns, orders: Orders) -> list[Message]:
         """Ask for what is not read yet, and open the gate when nothing is uncertain any more."""
         out: list[Message] = []
-        if self._trades.ready(now_ns):
-            self._trades.sent(now_ns)
-            after = (
-                self.watermark_utc_s - OVERLAP_S
-                if self.watermark_utc_s
-                else self._utc_s - self._timers.history_ns // NS_PER_S
-            )
-            out.append(TradesRequest(after_utc_s=after, asked_ns=now_ns))
+        self._read_trades(now_ns, out)
         if self._trades.done and self._balance.ready(now_ns):  # which must not know of a fill that we have not booked
             self._balance.sent(now_ns)
             out.append(BalanceRequest(asked_ns=now_ns))
@@ -301,6 +297,16 @@ class Recovery:
         self._cancel.sent(now_ns)
         out.append(MassCancel(reason=reason, made_ns=now_ns))
 
+    def _read_trades(self, now_ns: Ns, out: list[Message]) -> None:
+        if self._trades.ready(now_ns):
+            self._trades.sent(now_ns)
+            after = (
+                self.watermark_utc_s - OVERLAP_S
+                if self.watermark_utc_s
+                else self._utc_s - self._timers.history_ns // NS_PER_S
+            )
+            out.append(TradesRequest(after_utc_s=after, asked_ns=now_ns))
+
     def _send_read(self, now_ns: Ns, out: list[Message]) -> None:
         self._read.sent(now_ns)
         out.append(OrderMassStatusRequest(asked_ns=now_ns))
@@ -313,6 +319,7 @@ class Recovery:
         self.state = self._after_flat
         if self.state is BotState.COOLDOWN:
             self._cooldown_until_ns = now_ns + self._cooldown_ns
+            self._trades.reset(now_ns)  # what comes to light is then part of this failure, and not the next one
 
     def _reconcile(self, now_ns: Ns) -> None:
         self.state = BotState.RECONCILING

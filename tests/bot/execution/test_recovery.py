@@ -454,6 +454,17 @@ def test_a_failure_comes_back_through_cooldown_and_new_reads() -> None:
     assert len(cool) == 2 and all(at - began < S for at in cool)
 
 
+def test_trades_are_read_as_soon_as_the_bot_is_flat_so_that_what_comes_to_light_is_part_of_the_same_failure() -> None:
+    story = Story().quoting()
+    story.said += story.recovery.fail("why", story.now)
+    story.obey(4)
+    assert story.state is BotState.COOLDOWN
+    assert kinds(story.said).count(TradesRequest) == 1
+    story.obey(3)
+    assert story.state is BotState.QUOTING
+    assert kinds(story.said).count(TradesRequest) == 2  # and again before it quotes
+
+
 @pytest.mark.parametrize(("apart_s", "cooldown_s"), [(599, 10), (600, 5)])
 def test_a_cooldown_doubles_when_the_last_failure_is_not_ten_minutes_ago(apart_s: int, cooldown_s: int) -> None:
     story = Story().quoting()
@@ -495,8 +506,8 @@ def test_the_first_read_of_trades_goes_back_over_the_life_of_a_market_and_later_
     trusted = story.now // S
     story.said += story.recovery.fail("why", story.now)
     story.obey(7)
-    (request,) = [message for message in story.said if isinstance(message, TradesRequest)]
-    assert request.after_utc_s == trusted - 60
+    requests = [message for message in story.said if isinstance(message, TradesRequest)]
+    assert {request.after_utc_s for request in requests} == {trusted - 60}
 
 
 WAITS = {

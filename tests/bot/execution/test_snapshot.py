@@ -81,7 +81,7 @@ def test_stopped_and_restored_at_any_points_it_says_what_it_would_have_said(seed
 def test_what_is_packed_after_each_message_changes_nothing_that_is_said(seed: int) -> None:
     executor = Executor(limits=Limits(), order_id_of=digest, salt_base=SALT_BASE, timers=Timers(pack_ns=0))
     packed = 0
-    for n, (now_ns, message, said) in enumerate(story(seed)):
+    for n, (now_ns, message, said) in enumerate(story(seed, 1_000)):
         assert tuple(executor.handle(message, now_ns)) == said, n
         executor.orders.tidy(now_ns + 1)
         packed = max(packed, len(executor.orders.ended))
