@@ -193,7 +193,7 @@ class MarketFeed(Conversation):
         if frame.endswith(USUAL_END):
             try:
                 changes = _usual.decode(frame).price_changes
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # a part of it may still be good
             else:
                 self.events += 1

@@ -437,3 +437,13 @@ def test_a_size_that_cannot_be_changes_nothing(size: Any) -> None:
     ]})  # fmt: skip
     bench.send({"event_type": "last_trade_price", "asset_id": UP, "price": "0.5", "size": -1})
     assert bench.view == before and bench.caches.books["0xc"].last_trade is None
+
+
+@pytest.mark.parametrize("deep", [500, 2000])
+def test_a_change_with_a_deep_nest_beside_it_is_read_or_forgotten(deep: int) -> None:
+    """The reader of usual frames gives up sooner than the other one."""
+    bench = Bench()
+    bench.send([up_book(), down_book()])
+    nest = b"[" * deep + b"]" * deep
+    bench.feed.decode(b'{"x":' + nest + b',"price_changes":[],"event_type":"price_change"}', 1)
+    assert bench.feed.malformed == (deep > 1024)
