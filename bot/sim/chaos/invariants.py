@@ -489,7 +489,7 @@ HALTS: tuple[tuple[str, frozenset[str]], ...] = (
     ("our clock is", frozenset({"A01", "A03"})),
     ("refuses our generation", frozenset({"P10"})),
     ("forbids trading", frozenset({"P15"})),
-    ("were reverted", frozenset({"S02"})),
+    ("were reverted", frozenset({"S02", "S04"})),
     ("never filled", REFUSALS),
     (" stays ", UNSURE),
     ("no trade ever showed", UNSURE),

@@ -215,9 +215,10 @@ class Scene(Watch):
                 pass
 
     def _known_before(self, process: Process) -> None:
-        """Fills of earlier processes are no news of this one."""
+        """Fills of earlier processes are no news of this one, nor are those of strangers that its first read told."""
         for key, record in process.executor.positions.fills.items():
-            if record.history or record.booked_ns < process.started_ns:
+            stranger = not self.baseline and process.executor.orders.get(record.order_id) is None
+            if record.history or record.booked_ns < process.started_ns or stranger:
                 self.booked.setdefault(key, 2 if record.void else 1)
 
     def _money(self, made: Fill | Settled, emitted: list[Message]) -> None:
