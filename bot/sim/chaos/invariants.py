@@ -21,6 +21,7 @@ from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty, Us
 
 FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
 LATE_NS: Ns = NS_PER_S
+THAW_NS: Ns = 100 * NS_PER_MS
 SILENT_NS: Ns = 2 * NS_PER_S  # of the executor: by then the root or the guardian has noticed
 
 
@@ -257,7 +258,7 @@ def _trades_are_booked(scene: Scene, process: Process) -> str:
     report, executor = scene.heard, process.executor
     if not isinstance(report, ExecutionReport) or report.exec_type is not ExecType.TRADE or report.trade_status is None:
         return ""
-    if executor.positions.known(report) is not None or executor.orders.get(report.order_id) is None:
+    if executor.positions.known(report) is not None or report.order_id not in executor.orders.by_id:
         return ""
     put_aside = executor.user_events["quarantined"] > scene.quarantined
     return "" if put_aside else f"trade {report.exec_id} of {report.order_id} was told and not booked"
@@ -517,6 +518,8 @@ def _fails_with_cause(scene: Scene, process: Process) -> str:
 
 def _lease(scene: Scene, process: Process) -> str:
     now = scene.hub.now_ns
+    if now - scene.thawed_ns < THAW_NS:
+        return ""  # what stood still goes on where it was, and the beat may have been next
     oldest = min(scene.handled_ns, process.gate.root_lease_ns)
     return (
         f"a beat, and the oldest lease is {(now - oldest) / NS_PER_S:.1f} s old" if now - oldest > 2 * NS_PER_S else ""

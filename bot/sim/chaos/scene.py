@@ -217,7 +217,7 @@ class Scene(Watch):
     def _known_before(self, process: Process) -> None:
         """Fills of earlier processes are no news of this one, nor are those of strangers that its first read told."""
         for key, record in process.executor.positions.fills.items():
-            stranger = not self.baseline and process.executor.orders.get(record.order_id) is None
+            stranger = not self.baseline and record.order_id not in process.executor.orders.by_id
             if record.history or record.booked_ns < process.started_ns or stranger:
                 self.booked.setdefault(key, 2 if record.void else 1)
 
