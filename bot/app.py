@@ -67,6 +67,7 @@ from bot.venues.venue_clock import VenueClock
 from bot.venues.websocket import Reader
 
 HISTORY_MARGIN_S = 3600  # trades settle late
+TICKS_APART_NS: Ns = 25 * NS_PER_MS  # a dozen threads woken at once hold up a fill for milliseconds
 ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for the root to speak
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
 FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
@@ -377,7 +378,9 @@ class Bot:
     def _timer(self) -> pykka.ActorRef[Any]:
         schedule = {**PERIODS_NS, "strategy": round(NS_PER_S / self.settings.parameters().hz)}
         lateness = self.latency["timer_lateness"]
-        return self._actor(TimerActor, "timer", schedule=schedule, utc=self.wall.utc_ns, lateness=lateness)
+        return self._actor(
+            TimerActor, "timer", schedule=schedule, utc=self.wall.utc_ns, lateness=lateness, apart_ns=TICKS_APART_NS
+        )
 
     def _feed(self, name: str) -> pykka.ActorRef[Any]:
         on_frame = self._user_frame if name == "user" else None

@@ -16,7 +16,7 @@ FOREVER_S = 10.0
 
 
 class Bench:
-    def __init__(self, schedule: dict[str, int]) -> None:
+    def __init__(self, schedule: dict[str, int], apart_ns: int = 0) -> None:
         self.now_ns = 1_000
         self.ticks: list[tuple[str, int, int]] = []
         self.late: list[int] = []
@@ -26,6 +26,7 @@ class Bench:
             schedule=schedule,
             utc=lambda now_ns: now_ns + 5,
             lateness=self,
+            apart_ns=apart_ns,
             name="timer",
             directory=self.directory,
             router=Router(self.directory, {}),
@@ -56,6 +57,16 @@ def test_each_name_is_ticked_at_its_own_period_with_corrected_wall_time() -> Non
         (1_025, 1_030),
         (1_050, 1_055),
     ]
+
+
+def test_names_of_one_period_are_ticked_apart() -> None:
+    bench = Bench({"a": 10, "b": 10, "c": 10, "quick": 2}, apart_ns=3)
+    bench.until(1_014)
+    told = {name: [now_ns for ticked, now_ns, _ in bench.ticks if ticked == name] for name in ("a", "b", "c", "quick")}
+    assert told["a"] == [1_010]
+    assert told["b"] == [1_007]
+    assert told["c"] == [1_004, 1_014]
+    assert told["quick"] == [1_001, 1_003, 1_005, 1_007, 1_009, 1_011, 1_013]
 
 
 def test_missed_ticks_are_not_made_up_and_the_grid_is_kept() -> None:
