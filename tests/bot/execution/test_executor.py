@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from desk_fake import DOWN, SYMBOL, UP, UTC0, Bench, a_market, acked, of, placement, requests, trade
 
@@ -47,7 +48,7 @@ from bot.messages import (
     TradesRequest,
     TradeStatus,
 )
-from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE
+from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE
 
 
 def test_a_first_start_reads_everything_and_then_quotes_at_once() -> None:
@@ -574,6 +575,21 @@ def test_three_post_only_rejects_cool_the_side_down() -> None:
 def test_a_refused_side_cools_down_longer_each_time(reject: Reject) -> None:
     bench = Bench(obey=False)
     assert sends(bench, reject, 20 * 13) == 3  # at 0, 2 and 6 s
+
+
+def test_the_other_side_cools_down_by_itself() -> None:
+    bench = Bench(obey=False)
+    offer = of(NewOrder, bench.intent(offer=5200))[0].order_id
+    refusal = {"exec_type": ExecType.REJECTED, "source": Source.POST, "reject": Reject.MIN_SIZE}
+    bench.tell(ExecutionReport(order_id=offer, **refusal))  # type: ignore[arg-type]
+    assert [order.px for order in of(NewOrder, bench.intent(bid=4900, offer=5200))] == [4900]
+
+
+def test_the_lowest_and_the_highest_price_of_the_finest_grid_are_quoted() -> None:
+    bench = Bench()
+    bench.tell(MarketListed(market=msgspec.structs.replace(a_market("0xb", "u2", "d2"), tick=1)))
+    sent = of(NewOrder, bench.intent(bid=1, offer=PX_ONE - 1, tick=1, symbol="0xb"))
+    assert [order.px for order in sent] == [1, 1]  # the offer buys Down
 
 
 def test_a_payout_that_the_venue_made_before_we_were_told_is_not_counted_twice() -> None:

@@ -170,7 +170,7 @@ def test_a_listed_order_that_is_being_cancelled_is_deleted_again() -> None:
 def test_a_stranger_in_a_market_we_do_not_know_is_cancelled_all_the_same() -> None:
     bench = Bench(obey=False)
     said = read(bench, row(symbol="0xother", token=DOWN))
-    assert (bench.order().leg, bench.order().up_px) == ("", 3000)
+    assert (bench.order().leg, bench.order().up_px, bench.order().epoch) == ("", 3000, 0)
     assert of(CancelOrder, said) and of(Halt, said)  # type: ignore[arg-type]
 
 
