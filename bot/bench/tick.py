@@ -34,7 +34,7 @@ STEPS_S = ((0.04, UP), (0.20, DOWN), (0.36, UP), (0.52, DOWN), (0.68, UP), (0.84
 STEP_S = 0.07  # until it is taken back
 SECONDS = 2  # of a round, idle and loaded each
 LOADED_FRAMES_PER_S = 5_000
-FILL_S = 0.012  # for a fill to arrive
+QUIET_S = 0.012  # before each frame: a fill arrives in it, and whoever is next finds the machine as cold as the others
 WAIT_S = 0.2  # a sample that takes longer is not one
 READ_NS_MAX = 5 * NS_PER_MS  # what was caused later was caused by a frame of the book
 
@@ -144,7 +144,7 @@ class Steps:
             end_s = time.monotonic() + STEP_S
             self._step(*step, take)
             for name in beside:
-                self.tap.run(0.002)
+                self.tap.run(QUIET_S)
                 self._number += 1
                 self.peers[name].sample(self._number)
             self.tap.run(end_s - time.monotonic())
@@ -155,7 +155,7 @@ class Steps:
         for _ in range(2 if take else 0):
             if slot in subject.orders:
                 subject.take(slot)
-                self.tap.run(FILL_S)
+                self.tap.run(QUIET_S)
         if (slot in subject.orders) == take:
             return  # requoted by itself meanwhile, or not at all
         subject.asked.clear()
