@@ -31,6 +31,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     stop_s: float
     open_wait_s: float
     sp_max: float
+    c_leeway: float
 
 
 _ENDS: dict[int, tuple[float, float]] = {
@@ -45,6 +46,7 @@ _ENDS: dict[int, tuple[float, float]] = {
 _MINUTE = 60
 _MINUTE_OPEN_WAIT_S = 1.0
 _MINUTE_SP_MAX = 0.15
+_MINUTE_LEEWAY = 0.8  # or whoever tries the bot out for a minute or two would hardly see a fill
 
 
 def schedule_of(duration_s: float, parameters: Parameters) -> Schedule:
@@ -58,6 +60,7 @@ def schedule_of(duration_s: float, parameters: Parameters) -> Schedule:
         stop_s=stop_s,
         open_wait_s=min(_MINUTE_OPEN_WAIT_S, parameters.open_wait) if minute else parameters.open_wait,
         sp_max=_MINUTE_SP_MAX if minute else parameters.sp_max,
+        c_leeway=min(_MINUTE_LEEWAY, parameters.c_leeway) if minute else parameters.c_leeway,
     )
 
 

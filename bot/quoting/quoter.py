@@ -262,7 +262,7 @@ class Quoter:
         to_stop_s = self.left_s - self.window.schedule.stop_s
         self.lean = skew(parameters, self.p, terms.variance, self.net, to_stop_s)
         centre = self.p - self.lean
-        self.leeway = leeway(parameters, fair)
+        self.leeway = leeway(parameters, self.window.schedule.c_leeway, fair)
         self.targets = self.wanted(centre, self.outer, touch)
         self.account = account = self._account(position, capital_room)
         self.held = (

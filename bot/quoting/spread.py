@@ -75,10 +75,10 @@ def half_spread(parameters: Parameters, total: float, defensive: bool) -> float:
     return min(parameters.delta_max, base * DEFENSIVE_WIDTH) if defensive else base
 
 
-def leeway(parameters: Parameters, fair: Fair) -> float:
+def leeway(parameters: Parameters, c_leeway: float, fair: Fair) -> float:
     """How much further out a price is placed than its half-spread, and the nearest it is left at: what p moves, as a
     rule, before a cancel has taken effect."""
-    return parameters.c_leeway * fair.sigma_p * math.sqrt(parameters.L)
+    return c_leeway * fair.sigma_p * math.sqrt(parameters.L)
 
 
 def held_variance(p: float, variance: float, to_stop_s: float | None) -> float:

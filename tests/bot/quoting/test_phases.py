@@ -72,10 +72,11 @@ def test_the_nearest_known_duration_gives_the_schedule(duration: int, ends: tupl
     assert (schedule.reduce_s, schedule.stop_s) == ends
 
 
-def test_one_minute_windows_open_sooner_and_bear_more_gamma() -> None:
+def test_one_minute_windows_open_sooner_bear_more_gamma_and_stand_nearer() -> None:
     minute, five = schedule_of(60, Parameters()), schedule_of(300, Parameters())
-    assert (minute.open_wait_s, minute.sp_max) == (1.0, 0.15)
-    assert (five.open_wait_s, five.sp_max) == (2, 0.06)
+    assert (minute.open_wait_s, minute.sp_max, minute.c_leeway) == (1.0, 0.15, 0.8)
+    assert (five.open_wait_s, five.sp_max, five.c_leeway) == (2, 0.06, 1.75)
+    assert schedule_of(60, Parameters(c_leeway=0.5)).c_leeway == 0.5
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,8 @@ def test_variance_of_holding_is_bounded_by_what_remains_to_be_decided() -> None:
 
 def test_the_leeway_is_what_p_moves_until_a_cancel_has_taken_effect() -> None:
     fair = reference()
-    assert leeway(Parameters(c_leeway=1.5, L=0.15), fair) == pytest.approx(1.5 * 0.025389 * math.sqrt(0.15), abs=1e-6)
-    assert leeway(Parameters(c_leeway=0.0), fair) == 0.0
+    assert leeway(Parameters(L=0.15), 1.5, fair) == pytest.approx(1.5 * 0.025389 * math.sqrt(0.15), abs=1e-6)
+    assert leeway(Parameters(), 0.0, fair) == 0.0
 
 
 def test_the_most_a_fill_can_earn_in_rebates_is_its_share_of_the_takers_fee() -> None:
