@@ -232,6 +232,8 @@ def _books_know(scene: Scene, process: Process) -> str:
         capital += use.capital
     for order in scene.placed:
         use, slack = executor.use(executor.desks[order.symbol]), scene.slack[order.symbol]
+        if order.tick != executor.desks[order.symbol].tick:  # which may change while the order is on its way
+            return f"order {order.order_id} is made for a grid of {order.tick}"
         is_bid = leg_is_bid(scene.venue.exchange.markets[order.symbol], order.asset_id, order.side)
         net, loss = (use.long, use.loss_down) if is_bid else (-use.short, use.loss_up)
         if net > limits.q_max + slack or loss > limits.loss_max_mkt + slack:
@@ -400,8 +402,8 @@ def _orders_are_valid(scene: Scene, process: Process) -> str:
         up_px: Px = order.px if order.asset_id == market.up_token else PX_ONE - order.px
         if order.asset_id not in (market.up_token, market.down_token):
             return f"order {order.order_id} is for token {order.asset_id}, of another market"
-        if not 0 < order.px < PX_ONE or order.px % desk.tick:
-            return f"order {order.order_id} has price {order.px} on a grid of {desk.tick}"
+        if not 0 < order.px < PX_ONE or order.px % order.tick:
+            return f"order {order.order_id} has price {order.px} on a grid of {order.tick}"
         if not market.min_qty <= order.order_qty <= limits.order_size_max or order.order_qty % LOT:
             return f"order {order.order_id} has size {order.order_qty}"
         if intent.fair_e6 and abs(up_px - intent.fair_e6 // 100) > limits.collar + 10 * desk.tick:

@@ -34,7 +34,7 @@ from bot.sim.chaos.process import Process, Watch
 from bot.sim.chaos.rest import Request
 from bot.sim.chaos.venue import OWNER, Venue
 from bot.sim.chaos.world import World
-from bot.units import NS_PER_S, Ns, Qty, Usd, notional
+from bot.units import NS_PER_MS, NS_PER_S, Ns, Qty, Usd, notional
 
 if TYPE_CHECKING:
     from bot.sim.chaos.hub import Hub
@@ -48,6 +48,7 @@ CLEARING = (BotState.FAILING, BotState.HALTED, BotState.STOPPING)
 FOREIGN = ("0xf0", "0xe0")  # ids of orders that no bot of ours sent
 
 Key = tuple[str, str]
+AT_ONCE_NS: Ns = 10 * NS_PER_MS  # panic, told together with the executor, may be the first
 
 
 class Violation(Exception):
@@ -117,6 +118,7 @@ class Scene(Watch):
         self.failed_ns: Ns = 0
         self.resumed = True
         self.trigger_ns: Ns = 0  # a cancel-all is owed since then
+        self.cancel_all_ns: Ns = 0  # when one left
         self.handled_ns: Ns = 0
         self.frame_ns: Ns = 0
         self.read_ns: Ns = 0
@@ -250,7 +252,7 @@ class Scene(Watch):
             self.failed_ns, self.resumed = self.hub.now_ns, False
         if before is BotState.HALTED:
             self.resumed = True
-        if state in CLEARING and before not in CLEARING:
+        if state in CLEARING and before not in CLEARING and self.hub.now_ns - self.cancel_all_ns > AT_ONCE_NS:
             self.trigger_ns = self.hub.now_ns
 
     def sending(self, process: Process, message: Message) -> None:
@@ -264,6 +266,8 @@ class Scene(Watch):
         now = self.hub.now_ns
         self.told.append((now, "asked", (who, request)))
         if request.method == "DELETE":
+            if request.path == "/cancel-all":
+                self.cancel_all_ns = now
             self.deletes.append((now, request.body.count(b"0x")))
             self.judge("delete")
             self.trigger_ns = 0

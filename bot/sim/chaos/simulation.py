@@ -45,6 +45,7 @@ OPERATOR_NS: Ns = 30 * NS_PER_S
 SETTLED_S = 9.0
 LATE_S_MAX = 60.0  # trades that the venue was told to delay
 EMPTY_S_MAX = 2.5
+BALANCE_READ_NS: Ns = 20 * NS_PER_S  # after cash changed: asked from five seconds on, and twice
 ON_ITS_WAY = frozenset({OrderState.PENDING_NEW, OrderState.PENDING_CANCEL})
 
 
@@ -422,12 +423,13 @@ class Simulation:
         scene.note("phase", "chaos")
 
     def _settled(self) -> bool:
-        """Is every fill on the chain, every fee known that was kept back, and no order on its way?"""
+        """Is every fill on the chain, every fee known that was kept back, no order on its way, and the balance read?"""
         executor = self.process.executor if self.process is not None else None
         if executor is None:
             return True
         on_its_way = any(order.state in ON_ITS_WAY for order in executor.orders.live.values())
-        return not (executor.positions.unsettled or executor.taken or on_its_way)
+        changing = self.hub.now_ns - executor.positions.cash_changed_ns < BALANCE_READ_NS
+        return not (executor.positions.unsettled or executor.taken or on_its_way or changing)
 
     def _clear_up(self) -> None:
         self.faults.stop()
