@@ -308,7 +308,7 @@ class Bot:
         return children(
             {
                 "journal": lambda: self._actor(JournalActor, "journal", journal=self.journal),
-                "monitor": lambda: self._actor(MonitorActor, "monitor", status=self.status),
+                "monitor": lambda: self._actor(MonitorActor, "monitor", status=self.status, tidy=interpreter.give_back),
                 **{name: partial(self._gateway, name) for name in ("cancels", "orders", "reads")},
                 "heartbeat": self._heartbeat,
                 "guardian": lambda: self._actor(GuardianActor, "guardian", port=self.guardian, gate=self.gate),

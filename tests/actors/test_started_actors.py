@@ -128,7 +128,7 @@ def test_the_journal_actor_syncs_and_prepares_on_a_tick(told: Callable[..., Worl
 
 def test_the_monitor_observes_and_publishes(told: Callable[..., World]) -> None:
     report = StatusReport(component="strategy", body={})
-    world = told(MonitorActor, lambda world: {"status": world}, [report, TICK], "publish")
+    world = told(MonitorActor, lambda world: {"status": world, "tidy": lambda: None}, [report, TICK], "publish")
     assert world.done[0] == ("observe", report)
 
 
@@ -152,7 +152,7 @@ def test_the_heartbeat_beats_while_the_leases_are_fresh(told: Callable[..., Worl
         (ExecutorActor, lambda world: {"core": world, "journal": world, "gate": Gate()}),
         (StrategyActor, lambda world: {"core": world, "max_hz": 200.0}),
         (JournalActor, lambda world: {"journal": world}),
-        (MonitorActor, lambda world: {"status": world}),
+        (MonitorActor, lambda world: {"status": world, "tidy": lambda: None}),
         (HeartbeatActor, lambda world: {"api": world, "gate": Gate()}),
     ],
 )
