@@ -407,7 +407,8 @@ class Simulation:
         self._wait(5.0)
         self.world.active, self.still = False, True
         self._wait(SETTLED_S)
-        self._wait(LATE_S_MAX, self._settled)
+        self._wait(LATE_S_MAX, lambda: self._calm() and self._settled())
+        self._wait(SETTLED_S, self._calm)  # a fill that never settles was waited for in vain
         if self.scene.violation is None and scene.state is BotState.QUOTING:
             scene.note("phase", "quiet: views are compared")
             scene.judge("quiet")
@@ -422,14 +423,18 @@ class Simulation:
         self.world.active, self.still, scene.forced = True, False, False
         scene.note("phase", "chaos")
 
+    def _calm(self) -> bool:
+        """Is no order on its way?"""
+        executor = self.process.executor if self.process is not None else None
+        return executor is None or not any(order.state in ON_ITS_WAY for order in executor.orders.live.values())
+
     def _settled(self) -> bool:
-        """Is every fill on the chain, every fee known that was kept back, no order on its way, and the balance read?"""
+        """Is every fill on the chain, every fee known that was kept back, and the balance read?"""
         executor = self.process.executor if self.process is not None else None
         if executor is None:
             return True
-        on_its_way = any(order.state in ON_ITS_WAY for order in executor.orders.live.values())
         changing = self.hub.now_ns - executor.positions.cash_changed_ns < BALANCE_READ_NS
-        return not (executor.positions.unsettled or executor.taken or on_its_way or changing)
+        return not (executor.positions.unsettled or executor.taken or changing)
 
     def _clear_up(self) -> None:
         self.faults.stop()
