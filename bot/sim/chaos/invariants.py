@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.messages import BotState, ExecType, ExecutionReport, NewOrder, OrderState, Side, StatusReport
+from bot.sim import records as rec
 from bot.sim.chaos.process import Process
 from bot.sim.chaos.scene import CLEARING, FOREIGN, TERMINAL, Scene, Violation
 from bot.sim.chaos.venue import OWNER, leg_is_bid
@@ -182,6 +183,15 @@ def _limits_hold(scene: Scene, process: Process) -> str:
     if live > limits.open_orders_max:
         return f"{live} orders may be live, of {limits.open_orders_max}"
     return ""
+
+
+def _refused_is_gone(scene: Scene, process: Process) -> str:
+    """What we call refused counts nowhere, so it must not rest."""
+    report = scene.heard
+    if not isinstance(report, ExecutionReport) or report.exec_type is not ExecType.REJECTED:
+        return ""
+    found = scene.venue.exchange.order(report.order_id)
+    return f"{report.order_id} rests, and was told as refused" if found is not None and found.status == rec.LIVE else ""
 
 
 @dataclass(slots=True)
@@ -548,6 +558,7 @@ INVARIANTS = (
     Invariant("I3", "Inventory = fills", "fill", _fills_are_the_venues),
     Invariant("I3", "Inventory = fills", "fill", _inventory_is_the_sum),
     Invariant("I3", "Inventory = fills", "quiet", _inventory_is_the_ledgers),
+    Invariant("I4", "Exposure bound", "handled", _refused_is_gone),
     Invariant("I4", "Exposure bound", "placed", _books_know),
     Invariant("I4", "Exposure bound", "order", _limits_hold),
     Invariant("I4", "Exposure bound", "landed", _limits_hold),
