@@ -499,10 +499,8 @@ class Executor(Reads):
         self.expire_orphans()
         if self.taken:
             watch.fees(self)
-        for symbol, desk in self.desks.items():
-            if desk.winner or desk.dropped:
-                self.touched.add(symbol)  # settled and forgotten as soon as nothing stands in the way
-            elif desk.intent is not None and not (desk.calm and self.now < desk.intent.valid_until_ns):
+        for desk in self.desks.values():
+            if desk.intent is not None and not (desk.calm and self.now < desk.intent.valid_until_ns):
                 self._quote(desk)
         self.go(self.recovery.step(self.now, self.utc_ns(), self.orders), Event.CANCEL_ALL)
         if self.recovery.state is BotState.QUOTING and self.now - self._balance_ns >= self.timers.balance_every_ns:

@@ -45,6 +45,7 @@ from bot.messages import (
     Source,
     StreamGap,
     TickSizeChange,
+    TradesRead,
     TradesRequest,
     TradeStatus,
 )
@@ -251,6 +252,20 @@ def test_reads_that_fail_are_repeated_with_growing_waits() -> None:
     assert 6 <= asked <= 12
 
 
+def test_trades_and_cash_that_could_not_be_read_are_asked_for_again() -> None:
+    bench = Bench(start=False, obey=False)
+    (trades,) = of(TradesRequest, bench.tick())
+    bench.tell(TradesRead(trades=None, after_utc_s=0, asked_ns=trades.asked_ns, recv_ns=bench.now))
+    assert of(TradesRequest, bench.tick(499)) == []
+    (trades,) = of(TradesRequest, bench.tick(1))
+    (cash,) = of(
+        BalanceRequest, bench.tell(TradesRead(trades=(), after_utc_s=0, asked_ns=bench.now, recv_ns=bench.now))
+    )
+    bench.tell(Balance(cash=None, asked_ns=cash.asked_ns, recv_ns=bench.now))
+    assert of(BalanceRequest, bench.tick(499)) == []
+    assert len(of(BalanceRequest, bench.tick(1))) == 1
+
+
 def test_an_unclean_end_costs_a_cooldown() -> None:
     bench = Bench(start=False, clean_start=False)
     bench.tell(FeedStatus(feed="user", connected=True))
@@ -270,7 +285,7 @@ def test_a_gap_of_the_user_stream_cancels_all_and_reads_the_missed_fill() -> Non
     bench.trades.append(trade(oid, 20, source=Source.READ))  # filled, and the stream did not say
     bench.resting.clear()
     bench.tell(StreamGap(feed="user", reason="reconnected"))
-    assert bench.state is BotState.FAILING
+    assert (bench.state, bench.executor.recovery.reasons) == (BotState.FAILING, ["reconnected"])
     bench.run(8)
     assert bench.state is BotState.QUOTING
     assert bench.net() == 20
@@ -493,7 +508,7 @@ def test_a_wish_that_came_while_its_side_cooled_down_is_placed_by_time_alone() -
     assert of(NewOrder, bench.intent(bid=5000)) == []
     assert not bench.executor.desks[SYMBOL].calm
     assert of(NewOrder, bench.run(1.95)) == []
-    assert len(of(NewOrder, bench.tick())) == 1
+    assert [order.cause_ns for order in of(NewOrder, bench.tick())] == [0]  # no frame is behind it
 
 
 def test_a_pull_raises_the_epoch_once_and_not_when_nothing_rests() -> None:

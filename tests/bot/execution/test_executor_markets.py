@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from desk_fake import DOWN, SYMBOL, UP, UTC0, Bench, a_market, acked, of, placement, requests, trade
 
+from bot.execution.timers import Timers
 from bot.messages import (
     BalanceRequest,
     BotState,
@@ -26,6 +27,7 @@ from bot.messages import (
     NewOrder,
     Nudge,
     OpenOrders,
+    OrderMassStatusRequest,
     OrderState,
     PositionReport,
     Restarted,
@@ -235,6 +237,40 @@ def test_a_failure_is_paged_once() -> None:
     assert bench.executor.recovery.reasons == ["one", "two", "three", "four"]
 
 
+def test_the_last_twenty_alerts_are_kept() -> None:
+    bench = Bench()
+    for number in range(21):
+        bench.executor.alert(2, str(number))
+    assert [alert.seq for alert in bench.executor.alerts] == list(range(2, 22))
+
+
+def test_a_change_of_state_is_reported_with_the_message_that_made_it() -> None:
+    bench = Bench(obey=False)
+    bench.tell(Fail(reason="test"))
+    asked = bench.now
+    bench.tell(MassCancelReport(symbol="", known=True, asked_ns=asked, recv_ns=bench.now))
+    states = []
+    for _ in range(200):
+        for request in bench.tick():
+            if isinstance(request, OrderMassStatusRequest):
+                said = bench.tell(OpenOrders(orders=(), asked_ns=request.asked_ns, recv_ns=bench.now))
+                states += [(bench.state, report.state) for report in of(PositionReport, said)]
+            if isinstance(request, MassCancel):
+                bench.tell(MassCancelReport(symbol="", known=True, asked_ns=request.made_ns, recv_ns=bench.now))
+    assert states == [(BotState.COOLDOWN, BotState.COOLDOWN)]
+
+
+def test_the_waits_that_are_set_are_those_of_orders_and_of_recovery() -> None:
+    bench = Bench(obey=False, timers=Timers(cancel_ns=7 * NS_PER_S, read_every_ns=3 * NS_PER_S))
+    bench.intent(bid=5000)
+    bench.tell(acked(bench.order().order_id))
+    bench.tell(placement(bench.order().order_id))
+    bench.intent()
+    assert len(of(OrderMassStatusRequest, bench.tick(3000))) == 1
+    assert of(CancelOrder, bench.tick(3999)) == []
+    assert len(of(CancelOrder, bench.tick(1))) == 1
+
+
 def test_what_is_not_for_the_executor_ends_it() -> None:
     with pytest.raises(AssertionError, match="the executor was sent a Nudge"):
         Bench().tell(Nudge())
@@ -362,7 +398,9 @@ def test_old_records_are_forgotten_each_minute() -> None:
 
 def test_the_wall_clock_is_the_last_ticks_and_what_passed_since() -> None:
     bench = Bench(start=False)
+    bench.tell(FeedStatus(feed="binance", connected=True))
     assert bench.executor.utc_ns() == 0
+    assert (bench.executor.risk.day, bench.executor.risk.realised_day) == (0, 0)  # a first run has lost nothing
     bench.tick()
     assert bench.executor.utc_ns() == UTC0 + bench.now
     bench.now += 7

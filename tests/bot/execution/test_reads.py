@@ -82,6 +82,18 @@ def status(bench: Bench, order: Order, found: FoundStatus | None, cum: float = 0
 # -- lists of open orders --------------------------------------------------------------------------------------------
 
 
+def test_an_order_that_two_reads_half_a_second_apart_lack_and_a_query_finds_nothing_of_is_over() -> None:
+    bench, order = a_bid()
+    bench.intent()
+    bench.now += NS_PER_S
+    read(bench)
+    status(bench, order, FoundStatus.ABSENT)
+    assert order.state is OrderState.PENDING_CANCEL
+    bench.now += NS_PER_S // 2
+    read(bench)
+    assert order.state is OrderState.CANCELED
+
+
 def test_an_unknown_read_changes_no_order() -> None:
     bench, order = a_bid()
     bench.tell(OpenOrders(orders=None, asked_ns=bench.now, recv_ns=bench.now))
@@ -449,6 +461,25 @@ def test_a_balance_may_know_of_a_fill_that_is_on_its_way_to_us() -> None:
     assert bench.executor.positions.cash == booked - 1_000
 
 
+def test_what_was_told_while_it_could_not_be_believed_is_no_first_telling() -> None:
+    bench, order = a_bid()
+    bench.tell(trade(order.order_id, 5, status=TradeStatus.MINED))
+    cash = bench.executor.positions.cash
+    balance(bench, cash - USD_ONE)  # too soon after the fill, but nothing is on its way
+    bench.now += 5 * NS_PER_S
+    balance(bench, cash - USD_ONE)
+    assert bench.executor.positions.cash == cash
+    balance(bench, cash - USD_ONE)
+    assert bench.executor.positions.cash == cash - USD_ONE
+
+
+def test_a_balance_that_is_not_believed_is_asked_for_again_after_t_settle() -> None:
+    bench, _ = a_bid()
+    balance(bench, 1)
+    assert of(BalanceRequest, bench.tick(4999)) == []
+    assert len(of(BalanceRequest, bench.tick(1))) == 1
+
+
 # -- shares kept back as a fee ---------------------------------------------------------------------------------------
 
 MOST = 500_000 + 200_000 + 10_000  # micro-shares: 7 % of half of 20, and a lot, when 20 were bought at 0.50
@@ -590,8 +621,8 @@ def test_a_read_of_shares_that_nobody_waits_for_changes_nothing(why: str) -> Non
 
 
 def event(kind: ExecType, **given: object) -> ExecutionReport:
-    fields = {"symbol": SYMBOL, "asset_id": UP, "side": Side.BUY, "px": 3000, **given}
-    return ExecutionReport(order_id="0xf", exec_type=kind, source=Source.USER, **fields)  # type: ignore[arg-type]
+    fields = {"order_id": "0xf", "symbol": SYMBOL, "asset_id": UP, "side": Side.BUY, "px": 3000, **given}
+    return ExecutionReport(exec_type=kind, source=Source.USER, **fields)  # type: ignore[arg-type]
 
 
 def test_an_orphan_counts_with_the_most_that_any_of_its_events_says() -> None:
@@ -688,6 +719,30 @@ def test_a_stranger_whose_events_say_not_even_a_token_fails() -> None:
     bench.tell(event(ExecType.UPDATE, asset_id="", cum_qty=QTY_ONE))
     bench.run(2.05)
     assert (bench.state, bench.executor.orders.by_id, bench.executor.orphans) == (BotState.FAILING, {}, {})
+    assert bench.executor.recovery.reasons == ["events of order 0xf say not even its token"]
+
+
+def test_every_stranger_is_taken_in_at_its_time_and_the_unexplained_one_after_the_explained() -> None:
+    bench = Bench(obey=False)
+    failed = {"exec_id": "t1", "last_px": 3000, "last_qty": QTY_ONE}
+    bench.tell(event(ExecType.TRADE_CANCEL, order_id="0xe", **failed))
+    bench.tell(trade("0xf", 5, px=3000, symbol=SYMBOL, asset_id=UP, side=Side.BUY))
+    bench.tick(1999)
+    assert set(bench.executor.orphans) == {"0xe", "0xf"}
+    bench.tick(1)
+    assert bench.executor.orphans == {}
+    assert (bench.order().order_id, bench.order().cum_qty, bench.order().venue_cum) == ("0xf", 5 * QTY_ONE, 0)
+    assert bench.executor.recovery.reasons == ["fills of order 0xf, which was never ours"]
+
+
+def test_a_failed_trade_without_an_id_explains_no_order_that_rests() -> None:
+    bench = Bench(obey=False)
+    bench.tell(event(ExecType.TRADE_CANCEL, last_px=3000, last_qty=QTY_ONE))
+    bench.tell(event(ExecType.NEW, order_qty=TWENTY))
+    said = bench.run(2.05)
+    assert bench.state is BotState.HALTED
+    assert [message.order_id for message in of(CancelOrder, said)] == ["0xf"]
+    assert bench.order().venue_cum == 0
 
 
 def test_a_fill_that_the_first_read_explains_makes_no_stranger() -> None:
@@ -768,3 +823,12 @@ def test_the_eleventh_gap_within_five_minutes_halts(apart_s: int, state: BotStat
         bench.now += apart_s * NS_PER_S
     why = ["more than 10 gaps of the user stream in five minutes"] if state is BotState.HALTED else []
     assert [halt.reason for halt in of(Halt, bench.sent)] == why
+
+
+def test_gaps_of_long_ago_do_not_hide_eleven_of_now() -> None:
+    bench = Bench()
+    for wait_s in (600, *[2] * 10, 0):
+        bench.executor.recovery.state = BotState.QUOTING
+        gap(bench)
+        bench.now += wait_s * NS_PER_S
+    assert bench.state is BotState.HALTED
