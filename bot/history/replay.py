@@ -36,7 +36,6 @@ class Rerun:
         self.runs = self.segments = self.records = 0
         self.first_seq = 0  # of the first record
         self.seq = 0  # of the last one
-        self.now_ns: Ns = 0  # when it was handled
 
     @property
     def executor(self) -> Executor:
@@ -47,6 +46,11 @@ class Rerun:
     def run(self) -> Run:
         assert self._run is not None, "no segment has started yet"
         return self._run
+
+    @property
+    def now_ns(self) -> Ns:
+        """When the last record was handled, which may be one of the segment before."""
+        return self.executor.now
 
     def take(self, item: SegmentStart | Record) -> Difference | None:
         """Raises OtherBuild for a snapshot that cannot be read."""
@@ -60,7 +64,7 @@ class Rerun:
             return Difference(seq=item.seq, text=_told_apart(item.emitted, emitted))
         self.records += 1
         self.first_seq = self.first_seq or item.seq
-        self.seq, self.now_ns = item.seq, item.now_ns
+        self.seq = item.seq
         return None
 
     def _start(self, start: SegmentStart) -> Difference | None:

@@ -70,6 +70,14 @@ def test_replay_equals_record_at_every_prefix(tmp_path: Path) -> None:
     assert next(prefix, None) is None
 
 
+def test_after_a_crash_at_the_head_of_a_segment_time_goes_on_from_the_last_record(tmp_path: Path) -> None:
+    told = story(1)[:200]
+    recorded(tmp_path, told, records=100)
+    last = recover(read(last_segment(tmp_path)), make)
+    assert last is not None
+    assert (last.records, last.seq, last.now_ns) == (0, 200, told[-1][0])
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_after_a_crash_anywhere_the_last_segment_alone_gives_what_was_recorded(tmp_path: Path, seed: int) -> None:
     told = story(seed)
