@@ -160,15 +160,14 @@ class Recovery:
         if self._read.sent_ns and report.asked_ns >= self._read.sent_ns:
             self._read.answered(now_ns, known=report.orders is not None)
         if report.orders is None:
-            if self.state in CLEARING and not self.flat and self._cancel.done:
-                # As long as nobody can say what is left, what was cancelled is cancelled again.
+            if self._cancel.done:
+                # As long as nobody can say what is left, what was cancelled is cancelled again (while clearing).
                 self._cancel.again(now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, self._read.tries))
             return []
         trusted_ns = orders.changed_ns + self._timers.snap_ns
         if self.state in CLEARING and not self.flat:
-            self._read.again(max(now_ns, report.asked_ns + self._timers.snap_ns, trusted_ns))
-            if report.orders:
-                self._empty_ns = 0
+            self._read.again(max(report.asked_ns + self._timers.snap_ns, trusted_ns))
+            if report.orders:  # the cancel-all that follows begins the proof anew
                 self._cancel.again(
                     now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, self._cancel.tries)
                 )

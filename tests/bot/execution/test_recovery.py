@@ -192,6 +192,42 @@ def cleared() -> Story:
     return story
 
 
+def test_a_read_counts_from_t_snap_after_the_last_change_on() -> None:
+    story = cleared()
+    story.orders.changed_ns = story.now
+    for _ in range(2):
+        story.now += 500 * MS
+        story.read()
+    assert story.recovery.flat
+    assert story.state is BotState.COOLDOWN
+    story.step(4999)
+    assert story.state is BotState.COOLDOWN
+    story.step(1)
+    assert story.state is BotState.RECONCILING
+
+
+def test_a_read_that_could_prove_nothing_is_not_asked() -> None:
+    story = cleared()
+    story.orders.changed_ns = story.now
+    story.read(ago_ms=400)
+    assert OrderMassStatusRequest not in kinds(story.step(499))
+    assert OrderMassStatusRequest in kinds(story.step(1))
+
+
+def test_a_read_that_says_nothing_repeats_what_was_cancelled_after_a_while_and_puts_no_repeat_off() -> None:
+    story = cleared()
+    story.read(known=False)
+    assert MassCancel not in kinds(story.step(499))
+    assert MassCancel in kinds(story.step(1))
+    story = Story().quoting()
+    story.recovery.fail("why", story.now)
+    story.canceled(known=False)
+    story.now += 400 * MS
+    story.read(known=False)
+    assert MassCancel not in kinds(story.step(99))
+    assert MassCancel in kinds(story.step(1))
+
+
 def test_an_unknown_read_is_no_empty_one() -> None:
     story = cleared()
     for _ in range(3):
@@ -485,7 +521,9 @@ def test_a_cooldown_doubles_when_the_last_failure_is_not_ten_minutes_ago(apart_s
 
 
 def test_a_clean_start_reads_everything_and_an_unclean_one_clears_first() -> None:
+    assert not Recovery().leftovers
     story = Story()
+    assert not story.recovery.flat  # nobody has looked yet
     assert kinds(story.step()) == [TradesRequest, OrderMassStatusRequest]
     assert story.state is BotState.RECONCILING
     story.recovery.trades_told(story.now, story.now, known=True)
@@ -569,7 +607,7 @@ def test_an_order_that_is_open_while_reconciling_is_a_failure() -> None:
     story = Story()
     story.step()
     assert kinds(story.read(ROW)) == [GateChange, MassCancel]
-    assert story.state is BotState.FAILING
+    assert (story.state, story.recovery.reasons) == (BotState.FAILING, ["orders are open that should not be"])
 
 
 def test_a_read_too_soon_after_a_change_is_repeated_while_reconciling() -> None:
@@ -617,6 +655,11 @@ def test_a_gap_begins_the_reads_anew_only_while_reconciling() -> None:
 
 
 # -- watching --------------------------------------------------------------------------------------------------------
+
+
+def test_after_the_reads_that_open_the_gate_open_orders_are_not_read_at_once_again() -> None:
+    story = Story().quoting()
+    assert OrderMassStatusRequest not in kinds([message for _ in range(190) for message in story.step()])
 
 
 def test_open_orders_are_read_every_ten_seconds_while_quoting_and_every_second_while_one_is_unresolved() -> None:

@@ -16,7 +16,7 @@ from bot.execution.books import Orphan
 from bot.execution.budget import Rates
 from bot.execution.executor import DAY_NS
 from bot.execution.position import Positions
-from bot.execution.risk import UNITS, Limits, Risk, Total, limits_of, total
+from bot.execution.risk import UNITS, Limits, Risk, TokenUse, Total, Use, limits_of, total
 from bot.messages import (
     BotState,
     CancelOrder,
@@ -115,6 +115,43 @@ def test_what_a_market_uses_is_counted_by_token_side_and_outcome() -> None:
     assert (use.net_worst, use.loss_worst) == (27 * QTY_ONE, use.loss_down)
     both = total([use, use])
     assert both == Total(shares=86 * QTY_ONE, capital=40_600_000, buying=27_600_000, loss=2 * use.loss_down)
+
+
+def test_every_order_counts_also_after_one_of_which_nothing_is_left() -> None:
+    sells = [exposed(UP, Side.SELL, 5000, 0), exposed(UP, Side.SELL, 5000, 4), exposed(UP, Side.SELL, 5100, 3)]
+    use = Risk(Limits()).use(a_market(), holding(up=10), sells)
+    assert (use.up.selling, use.up.orders, use.short) == (7 * QTY_ONE, 2, 3 * QTY_ONE)
+
+
+NOTHING = {"net": 0, "long": 0, "short": 0, "loss_up": 0, "loss_down": 0, "invested": 0}
+AT_LIMITS: list[tuple[str, dict[str, int], dict[str, int]]] = [
+    ("q_max", {"long": 7}, {}),
+    ("q_max", {"short": -7}, {}),
+    ("loss_max_mkt", {"loss_up": 7}, {}),
+    ("loss_max_mkt", {"loss_down": 7}, {}),
+    ("mkt_notional_max", {"invested": 3, "buying": 4}, {}),
+    ("shares_max", {}, {"shares": 7}),
+    ("capital_max", {}, {"capital": 7}),
+    ("loss_max_all", {}, {"loss": 5}),  # and 2 were lost today
+]
+
+
+@pytest.mark.parametrize(("name", "market", "all_"), AT_LIMITS)
+def test_a_limit_is_passed_only_by_more_than_it(name: str, market: dict[str, int], all_: dict[str, int]) -> None:
+    use = Use(up=TokenUse(shares=0, notional=0), down=TokenUse(shares=0, notional=0), **{**NOTHING, **market})
+    for most, passed in ((7, False), (6, True)):
+        risk = limits(**{name: most})
+        risk.realised_day = -2
+        assert risk.passed(use, Total(**all_)) is passed
+
+
+@pytest.mark.parametrize("token", ["up", "down"])
+@pytest.mark.parametrize(("name", "what"), [("token_shares_max", "shares"), ("token_notional_max", "notional")])
+def test_a_limit_of_a_token_is_passed_only_by_more_than_it(token: str, name: str, what: str) -> None:
+    nothing = {"shares": 0, "notional": 0}
+    uses = {side: TokenUse(**{**nothing, what: 7} if side == token else nothing) for side in ("up", "down")}
+    use = Use(**uses, **NOTHING)  # type: ignore[arg-type]
+    assert [limits(**{name: most}).passed(use, Total()) for most in (7, 6)] == [False, True]
 
 
 def test_a_market_that_can_only_win_uses_nothing_of_any_loss() -> None:
@@ -620,6 +657,11 @@ def test_what_was_lost_today_before_a_restart_still_counts(days_ago: int, state:
     bench.run(0.2)
     assert bench.state is state
     assert row(bench, "loss_max_day")[0] == (0 if days_ago else 10)
+
+
+def test_before_the_clock_is_known_there_is_no_day_and_no_loss() -> None:
+    risk = Risk(Limits())
+    assert (risk.day, risk.realised_day) == (0, 0)
 
 
 def test_the_day_never_goes_back() -> None:
