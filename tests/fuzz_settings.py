@@ -60,7 +60,7 @@ def secret_run(data: bytes) -> None:
         (HERE / file).chmod(0o600)
     os.environ["CREDENTIALS_DIRECTORY"] = str(HERE)
     wallet = {"address": WALLET, "key_file": str(HERE / "key"), "api_creds_file": str(HERE / "creds")}
-    settings = Settings.model_validate({"wallet": wallet})
+    settings = Settings.model_validate({"wallet": wallet, "venue": {"rest_url": "http://x"}})  # TLS costs 30 ms
     text = name.decode("latin-1")
     words = [part for part in (key.strip().decode("latin-1"), *named_in(credentials)) if len(part) >= 12]
     secrets = [word for word in words if word not in text and word not in str(HERE)]
