@@ -174,7 +174,7 @@ def load(path: Path | None) -> tuple[Settings, dict[str, Any]]:
     if path is None:
         return Settings(), {}
     try:
-        text = path.read_text()
+        text = path.read_bytes().decode()  # a lone carriage return is no end of a line
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; `bot init` writes one to start from") from None
     except (OSError, ValueError) as error:  # not UTF-8, or a name that no file can have

@@ -61,9 +61,11 @@ def secret_run(data: bytes) -> None:
     os.environ["CREDENTIALS_DIRECTORY"] = str(HERE)
     wallet = {"address": WALLET, "key_file": str(HERE / "key"), "api_creds_file": str(HERE / "creds")}
     settings = Settings.model_validate({"wallet": wallet, "venue": {"rest_url": "http://x"}})  # TLS costs 30 ms
-    text = name.decode("latin-1")
+    text = name.decode("latin-1").replace("@", str(HERE))
     words = [part for part in (key.strip().decode("latin-1"), *named_in(credentials)) if len(part) >= 12]
-    secrets = [word for word in words if word not in text and word not in str(HERE)]
+    secrets = [
+        word for word in words if not any(word in known for known in (text, str(HERE / "key"), str(HERE / "creds")))
+    ]
 
     def guarded(call: Callable[[], Any]) -> Any:
         try:
@@ -87,11 +89,17 @@ def secret_run(data: bytes) -> None:
 
 def cli_run(data: bytes) -> None:
     """Words of a command line, one a line: refused as click or the settings do, or taken whole."""
-    words = [line.decode("utf-8", "surrogateescape") for line in data.replace(b"\0", b"").split(b"\n")]
+    data = data.replace(b"\0", b"").replace(
+        b"@", bytes(HERE)
+    )  # "@" stands for a directory, which has another name each time
+    words = [line.decode("utf-8", "surrogateescape") for line in data.split(b"\n")]
     try:
         with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
             context = bot.cli.bot.make_context("bot", words)
-            name, command, rest = bot.cli.bot.resolve_command(context, [*context._protected_args, *context.args])
+            left = [*context._protected_args, *context.args]
+            if not left:
+                return
+            name, command, rest = bot.cli.bot.resolve_command(context, left)
             assert command is not None
             given = command.make_context(name, rest, parent=context).params
             _taken(str(name), given)
@@ -125,7 +133,7 @@ SECRET = tuple(
     name + b"\n" + key + b"\n--\n" + CREDS
     for name, key in (
         (b"credential:key", PRIVATE_KEY.encode()),
-        (str(HERE / "key").encode(), b"0x" + PRIVATE_KEY.encode()),
+        (b"@/key", b"0x" + PRIVATE_KEY.encode()),
         (b"~/none", PRIVATE_KEY.upper().encode()),
     )
 )
@@ -133,7 +141,7 @@ CLI = tuple(
     "\n".join(line.split()).encode()
     for line in (
         "start --mode sim --series btc-updown-5m --series eth-updown-15m --for 60s --seed 7 --world calm --faults storm --ui none --json",
-        f"start --config {HERE / 'given.toml'} --mode live --yes",
+        "start --config @/given.toml --mode live --yes",
         "sim --port 0 --seed 1 --protocol 2 --load 100 --quirk page_size=2 --quirk tier=Gold --speed 2 --aligned",
         "fair --rule twap --spot 60010 --strike 60000 --sigma 0.0001 --tau 120 --window 60 --inventory 5 --size 20 --q-max 60 --to-stop 100 --json",
         "fair --rule candle --spot 60010 --strike 60000 --sigma 0.0001 --tau 120 --basis 0.0001 --basis-sd 0.0001 --ito 1 --best-bid 0.4 --best-ask 0.6",

@@ -106,10 +106,12 @@ def test_shown_settings_mask_the_wallet() -> None:
     assert shown["wallet"]["address"] == "0x1111…1111"
 
 
-@pytest.mark.parametrize("text", ["x = " + "[" * 5000, "x = " + "9" * 5000, "[limits]\nq_max = \0", "x"])
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5000, "x = " + "9" * 5000, "[limits]\nq_max = \0", "[limits]\rq_max = 60", "x"]
+)
 def test_what_no_toml_reader_takes_is_one_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bot.toml"
-    file.write_text(text)
+    file.write_bytes(text.encode())
     with pytest.raises(SettingsError, match="not valid TOML"):
         load(file)
 
