@@ -436,6 +436,18 @@ def test_a_burst_is_two_cancellations_within_two_seconds() -> None:
             assert bench.executor.recovery.reasons == ["the venue cancelled orders that nobody asked it to"]
 
 
+def test_a_cancellation_of_long_ago_does_not_hide_a_burst_of_now() -> None:
+    bench = Bench(obey=False)
+    bench.intent(bid=4900, offer=5200)
+    unasked(bench, 0)
+    bench.now += 10 * NS_PER_S
+    bench.intent(bid=4900, offer=5200)
+    unasked(bench, 1)
+    assert bench.state is BotState.QUOTING
+    unasked(bench, 2)
+    assert bench.state is BotState.FAILING
+
+
 def test_cancellations_that_somebody_asked_for_are_no_burst() -> None:
     bench = Bench(obey=False)
     bench.intent(bid=4900, offer=5200)

@@ -686,6 +686,14 @@ def test_open_orders_are_read_every_ten_seconds_while_quoting_and_every_second_w
     assert len(asked) <= 1
 
 
+def test_a_read_is_put_forward_only_when_an_order_was_unresolved_for_more_than_a_second() -> None:
+    story = Story().quoting()
+    began = story.order(OrderState.PENDING_CANCEL).since_ns
+    while not story.step():
+        pass
+    assert (story.now - began) // MS == 2050  # a second after it was seen to be late
+
+
 def test_a_failed_read_while_quoting_is_repeated_soon() -> None:
     story = Story().quoting()
     while not story.step():
