@@ -413,6 +413,8 @@ class Executor(Reads):
             return
         symbol = desk.market.symbol
         busy = any(order.symbol == symbol for order in self.orders.live.values())
+        if desk.winner and self.positions.of(symbol).winner:
+            desk.settled = True  # or it was, and is listed again
         if desk.winner and not desk.settled and not busy and self.tick_utc_ns:  # or its result would be of no day
             desk.settled = True
             up, down = self.positions.quantities(desk.market)

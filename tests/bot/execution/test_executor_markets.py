@@ -99,6 +99,16 @@ def test_a_dropped_market_with_shares_waits_for_its_settlement() -> None:
     assert bench.executor.desks == {}
 
 
+def test_a_market_that_is_listed_again_after_it_was_paid_out_is_paid_once() -> None:
+    """As after a restart: the executor remembers what it paid, and the finder lists what resolved a moment ago."""
+    bench = Bench()
+    bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
+    del bench.executor.desks[SYMBOL]
+    bench.tell(MarketListed(market=a_market()))
+    assert of(Settled, bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))) == []
+    assert bench.executor.desks[SYMBOL].settled
+
+
 @pytest.mark.parametrize(("up", "down"), [(0, 5), (5, 0)])
 def test_shares_of_either_token_hold_a_dropped_market(up: float, down: float) -> None:
     bench = Bench()
