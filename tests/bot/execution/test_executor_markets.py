@@ -409,6 +409,7 @@ def test_old_records_are_forgotten_each_minute() -> None:
 
 def test_the_wall_clock_is_the_last_ticks_and_what_passed_since() -> None:
     bench = Bench(start=False)
+    assert bench.executor.now == 0  # where a run that ended before its first message goes on from
     bench.tell(FeedStatus(feed="binance", connected=True))
     assert bench.executor.utc_ns() == 0
     assert (bench.executor.risk.day, bench.executor.risk.realised_day) == (0, 0)  # a first run has lost nothing
