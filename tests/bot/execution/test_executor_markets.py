@@ -109,6 +109,14 @@ def test_a_market_that_is_listed_again_after_it_was_paid_out_is_paid_once() -> N
     assert bench.executor.desks[SYMBOL].settled
 
 
+def test_a_market_that_was_paid_out_is_not_told_of_again_when_what_it_held_is_forgotten() -> None:
+    bench = Bench()
+    assert of(Settled, bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP)))
+    bench.executor.positions.holdings.clear()
+    bench.executor.mark(SYMBOL)
+    assert of(Settled, bench.tick()) == []
+
+
 @pytest.mark.parametrize(("up", "down"), [(0, 5), (5, 0)])
 def test_shares_of_either_token_hold_a_dropped_market(up: float, down: float) -> None:
     bench = Bench()
