@@ -383,7 +383,9 @@ class Executor(Reads):
 
     def _listed_market(self, market: Market) -> None:
         if market.symbol not in self.desks:
-            self.desks[market.symbol] = Desk(market)
+            desk = self.desks[market.symbol] = Desk(market)
+            desk.winner = self.positions.of(market.symbol).winner  # one that was paid out may be listed again
+            desk.settled = bool(desk.winner)
         self.mark(market.symbol)
 
     def _dropped(self, symbol: str) -> None:
@@ -413,8 +415,6 @@ class Executor(Reads):
             return
         symbol = desk.market.symbol
         busy = any(order.symbol == symbol for order in self.orders.live.values())
-        if desk.winner and self.positions.of(symbol).winner:
-            desk.settled = True  # or it was, and is listed again
         if desk.winner and not desk.settled and not busy and self.tick_utc_ns:  # or its result would be of no day
             desk.settled = True
             up, down = self.positions.quantities(desk.market)
