@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.messages import BotState, ExecType, ExecutionReport, NewOrder, OrderState, Side, StatusReport
+import msgspec
+
+from bot.messages import BotState, ExecType, ExecutionReport, NewOrder, OpenOrders, OrderState, Side, StatusReport
 from bot.sim import records as rec
 from bot.sim.chaos.process import Process
 from bot.sim.chaos.scene import CLEARING, FOREIGN, TERMINAL, Scene, Violation
@@ -21,6 +23,7 @@ from bot.sim.chaos.weather import VENUE
 from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty, Usd
 
 FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
+CONNECT_NS: Ns = 250 * NS_PER_MS  # a fresh process has its connections to make
 LATE_NS: Ns = NS_PER_S
 THAW_NS: Ns = 100 * NS_PER_MS
 SILENT_NS: Ns = 2 * NS_PER_S  # of the executor: by then the root or the guardian has noticed
@@ -231,6 +234,25 @@ def _worst_case(scene: Scene, symbol: str) -> Worst:
     return worst
 
 
+def _all_that_may_be_live_counts(scene: Scene, process: Process) -> str:
+    """Counted anew from the orders' records: whatever is open may be filled, on the side it adds to."""
+    executor = process.executor
+    for order in scene.placed:
+        desk = executor.desks[order.symbol]
+        use = executor.use(desk)
+        long = short = use.net
+        for other in executor.orders.live.values():
+            if other.symbol != order.symbol or not other.is_open:
+                continue
+            if leg_is_bid(scene.venue.exchange.markets[order.symbol], other.asset_id, other.side):
+                long += max(0, other.order_qty - other.cum_qty)
+            else:
+                short -= max(0, other.order_qty - other.cum_qty)
+        if use.long < long or use.short > short:
+            return f"{order.symbol} may come to {long} or {short}, and {use.long} or {use.short} is counted"
+    return ""
+
+
 def _books_know(scene: Scene, process: Process) -> str:
     """By the executor's own books, where every change was marked: no order is placed on a side that is full."""
     executor, limits = process.executor, process.limits
@@ -310,6 +332,34 @@ def _no_placing(scene: Scene, process: Process) -> str:
     return ""
 
 
+def _gate_holds(scene: Scene, process: Process) -> str:
+    """Whoever asks: nothing passes while something blocks it, and nothing of an old epoch ever."""
+    if not scene.orders:
+        return ""
+    gate, now = process.gate, scene.hub.now_ns
+    last = scene.orders[-1]
+    epoch = gate.epoch(last.symbol)
+    probe = msgspec.structs.replace(last, epoch=epoch, valid_until_ns=now)
+    old = msgspec.structs.replace(probe, epoch=epoch - 1)
+    if None in gate.admit([old], now):
+        return f"the gate lets an order of epoch {epoch - 1} pass at epoch {epoch}"
+    blocked = gate.blocked(now)
+    if not blocked:
+        return _fresh(scene, process)
+    return f"the gate lets an order pass although: {blocked}" if None in gate.admit([probe], now) else ""
+
+
+def _epoch_rises(scene: Scene, process: Process) -> str:
+    """Of what was made before a failure nothing may pass the gate any more."""
+    executor = process.executor
+    if scene.state not in CLEARING:
+        return ""
+    for order in executor.orders.live.values():
+        if not order.foreign and order.epoch >= executor.epoch_of(order.symbol):
+            return f"order {order.order_id} has epoch {order.epoch}, which is that of {scene.state}"
+    return ""
+
+
 def _placed_while_quoting(scene: Scene, process: Process) -> str:
     if process.executor.recovery.state is not BotState.QUOTING:
         return f"an order is emitted while {process.executor.recovery.state}"
@@ -334,7 +384,7 @@ def _cancel_is_asked(scene: Scene, process: Process) -> str:
     """The first DELETE after a trigger; `second` looks for one that never comes."""
     if not scene.trigger_ns or scene.excused_cancel():
         return ""
-    waited_ns = scene.hub.now_ns - max(scene.trigger_ns, scene.thawed_ns)
+    waited_ns = scene.hub.now_ns - max(scene.trigger_ns, scene.thawed_ns, scene.began_ns + CONNECT_NS)
     if waited_ns > FIRST_CANCEL_NS:
         return f"no DELETE left for {waited_ns / NS_PER_MS:.0f} ms after the bot began to fail"
     return ""
@@ -395,6 +445,26 @@ def _views_agree(scene: Scene, process: Process) -> str:
             return (
                 f"{order.order_id} has {order.cum_qty} filled and {order.voided} void, and {found.matched} at the venue"
             )
+    return ""
+
+
+def _read_tells_of_its_time(scene: Scene, process: Process) -> str:
+    """A read that was asked before an order was sent says nothing of it."""
+    read = scene.heard
+    if not isinstance(read, OpenOrders):
+        return ""
+    for order in process.executor.orders.live.values():
+        if order.state is OrderState.UNKNOWN and order.since_ns == scene.hub.now_ns and order.sent_ns > read.asked_ns:
+            return f"{order.order_id} is unknown, for a read asked before it was sent lacks it"
+    return ""
+
+
+def _ended_is_gone(scene: Scene, process: Process) -> str:
+    """What we call ended counts nowhere, so it must not rest."""
+    for order_id in scene.landed:
+        order = process.executor.orders.by_id.get(order_id)
+        if order is not None and not order.is_open and not order.exposure:
+            return f"{order_id} rests, and is {order.state} in our books"
     return ""
 
 
@@ -469,7 +539,7 @@ def _fresh(scene: Scene, process: Process) -> str:
         ("the root's last look", process.gate.root_lease_ns, 2),
     ):
         if now - at_ns > most_s * NS_PER_S:
-            return f"an order leaves, and {what} was {(now - at_ns) / NS_PER_S:.1f} s ago"
+            return f"an order may leave, and {what} was {(now - at_ns) / NS_PER_S:.1f} s ago"
     return ""
 
 
@@ -555,10 +625,13 @@ def _no_secrets(scene: Scene, process: Process) -> str:
 INVARIANTS = (
     Invariant("I1", "Single writer", "handled", _single_writer),
     Invariant("I2", "Views agree", "quiet", _views_agree),
+    Invariant("I2", "Views agree", "handled", _read_tells_of_its_time),
     Invariant("I3", "Inventory = fills", "fill", _fills_are_the_venues),
     Invariant("I3", "Inventory = fills", "fill", _inventory_is_the_sum),
     Invariant("I3", "Inventory = fills", "quiet", _inventory_is_the_ledgers),
     Invariant("I4", "Exposure bound", "handled", _refused_is_gone),
+    Invariant("I4", "Exposure bound", "second", _ended_is_gone),
+    Invariant("I4", "Exposure bound", "placed", _all_that_may_be_live_counts),
     Invariant("I4", "Exposure bound", "placed", _books_know),
     Invariant("I4", "Exposure bound", "order", _limits_hold),
     Invariant("I4", "Exposure bound", "landed", _limits_hold),
@@ -571,6 +644,8 @@ INVARIANTS = (
     Invariant("I6", "One effect", "landed", _one_per_slot),
     Invariant("I7", "Monotonic", "handled", _monotonic),
     Invariant("I8", "No placing while failing", "post", _no_placing),
+    Invariant("I8", "No placing while failing", "second", _gate_holds),
+    Invariant("I8", "No placing while failing", "state", _epoch_rises),
     Invariant("I8", "No placing while failing", "order", _placed_while_quoting),
     Invariant("I8", "No placing while failing", "state", _cooled_down),
     Invariant("I8", "No placing while failing", "state", _flat_before_quoting),

@@ -26,6 +26,10 @@ from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty
 VALID_NS: Ns = 1_500 * NS_PER_MS
 STOP_NS: Ns = 4 * NS_PER_S  # before a market's end
 KEEP = 0.7  # share of intents that repeat the last one
+SILENT, SILENT_NS = (
+    0.0005,
+    6 * NS_PER_S,
+)  # share of times at which it says nothing of a market from then on, and how long
 
 
 class _Quoted:
@@ -35,6 +39,7 @@ class _Quoted:
         self.position: PositionReport | None = None
         self.seq = 0
         self.last: QuoteIntent | None = None
+        self.silent_until_ns: Ns = 0
 
 
 class Quoter:
@@ -74,6 +79,10 @@ class Quoter:
         if position is None or position.state is not BotState.QUOTING:
             return []
         draw, last = self._random.random, quoted.last
+        if draw() < SILENT:
+            quoted.silent_until_ns = now_ns + SILENT_NS
+        if now_ns < quoted.silent_until_ns:
+            return []
         lies = [self._lied(quoted, last) for _ in range(50)] if last is not None and self._lie() else []
         quoted.seq += 1
         stop = utc_ns > quoted.market.end_utc_ns - STOP_NS

@@ -134,6 +134,7 @@ class Scene(Watch):
         self.accepted = 0  # intents handled
         self.delivered: deque[ExecutionReport] = deque()  # user events on their way to the executor
         self.disordered = ""
+        self.began_ns = self.hub.now_ns
         self.down_ns = 0 if process is not None else self.hub.now_ns
         self.guarded = gone is not None and gone.guardian.watching
         if process is not None:
