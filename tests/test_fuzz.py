@@ -21,7 +21,8 @@ def test_spoilt_inputs_end_in_an_answer_or_in_the_documented_error(target: Targe
 
 
 def quotes(data: bytes) -> None:
-    assert data.count(b'"') < 5, "more than two texts"
+    if data.count(b'"') >= 5:
+        raise AssertionError("more than two texts")  # a bare assert would tell the address of what it compared
 
 
 SICK = Target("sick", quotes, (b'{"a":"b","c":"d"}', b'{"a":1}'), json=True)
@@ -39,4 +40,5 @@ def test_an_input_follows_from_its_seed_and_number() -> None:
     target = TARGETS[0]
     assert [spoilt(target, 1, n) for n in range(20)] == [spoilt(target, 1, n) for n in range(20)]
     assert spoilt(target, 1, 5) != spoilt(target, 2, 5)
-    assert smallest(SICK, b'xx"yy"zz"""', "AssertionError at test_fuzz.py:28") in (b'"""""', b'xx"yy"zz"""')
+    (told,) = hunt(SICK, 50, seed=3)
+    assert smallest(SICK, b'xx"yy"zz"""', told.splitlines()[0].removeprefix("sick: ")) == b'"""""'
