@@ -30,7 +30,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     H_beta: float = 2
     mp_max_spread: float = 0.06
     hold_min: float = 0.010
-    hold_slack: float = 0.05
+    hold_slack: float = 0.065
     imb_shift: float = 0.01
     gamma: float = 0.02
     kappa: float = 120

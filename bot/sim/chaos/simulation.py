@@ -46,7 +46,7 @@ SETTLED_S = 9.0
 LATE_S_MAX = 60.0  # trades that the venue was told to delay
 EMPTY_S_MAX = 2.5
 BALANCE_READ_NS: Ns = 20 * NS_PER_S  # after cash changed: asked from five seconds on, and twice
-ON_ITS_WAY = frozenset({OrderState.PENDING_NEW, OrderState.PENDING_CANCEL})
+ON_ITS_WAY = frozenset({OrderState.PENDING_NEW, OrderState.UNKNOWN, OrderState.PENDING_CANCEL})
 
 
 class MemoryLatch(Latch):
