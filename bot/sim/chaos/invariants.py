@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bot.messages import BotState, ExecType, ExecutionReport, NewOrder, OpenOrders, OrderState, Side, StatusReport
+from bot.messages import (
+    BotState,
+    ExecType,
+    ExecutionReport,
+    NewOrder,
+    OpenOrders,
+    OrderState,
+    Side,
+    StatusReport,
+    StreamGap,
+)
 from bot.sim import records as rec
 from bot.sim.chaos.process import Process
 from bot.sim.chaos.scene import CLEARING, FOREIGN, TERMINAL, Scene, Violation
@@ -26,6 +36,8 @@ FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
 CONNECT_NS: Ns = 250 * NS_PER_MS  # a fresh process has its connections to make
 LATE_NS: Ns = NS_PER_S
 THAW_NS: Ns = 100 * NS_PER_MS
+LYING_LIST, LIE_NS = "C08", 60 * NS_PER_S
+UNSEEN_NS: Ns = 15 * NS_PER_S  # of a stranger's order: a read and a half
 SILENT_NS: Ns = 2 * NS_PER_S  # of the executor: by then the root or the guardian has noticed
 
 
@@ -298,6 +310,13 @@ def _trades_are_booked(scene: Scene, process: Process) -> str:
     return "" if put_aside else f"trade {report.exec_id} of {report.order_id} was told and not booked"
 
 
+def _gaps_stop_quoting(scene: Scene, process: Process) -> str:
+    """What the user stream missed may be a fill."""
+    if isinstance(scene.heard, StreamGap) and process.executor.recovery.state is BotState.QUOTING:
+        return f"it quotes on after a gap of the user stream ({scene.heard.reason})"
+    return ""
+
+
 def _events_add_up(scene: Scene, process: Process) -> str:
     feed, counts = process.user_feed, process.executor.user_events
     if feed is None or scene.delivered:
@@ -448,14 +467,20 @@ def _views_agree(scene: Scene, process: Process) -> str:
     return ""
 
 
-def _read_tells_of_its_time(scene: Scene, process: Process) -> str:
-    """A read that was asked before an order was sent says nothing of it."""
-    read = scene.heard
+def _read_tells_all_of_its_time(scene: Scene, process: Process) -> str:
+    """Of an order sent after it was asked a read says nothing, and one that rested before it lists, unless an order
+    that ended meanwhile moved another over the edge of a page."""
+    read, now = scene.heard, scene.hub.now_ns
     if not isinstance(read, OpenOrders):
         return ""
+    whole = max(scene.left_ns, scene.befallen.get(LYING_LIST, -LIE_NS) + LIE_NS) < read.asked_ns
     for order in process.executor.orders.live.values():
-        if order.state is OrderState.UNKNOWN and order.since_ns == scene.hub.now_ns and order.sent_ns > read.asked_ns:
+        if order.state is not OrderState.UNKNOWN or order.since_ns != now:
+            continue
+        if order.sent_ns > read.asked_ns:
             return f"{order.order_id} is unknown, for a read asked before it was sent lacks it"
+        if scene.landed.get(order.order_id, now) < read.asked_ns and whole:
+            return f"{order.order_id} is unknown, though it rested before the read was asked and rests now"
     return ""
 
 
@@ -465,6 +490,30 @@ def _ended_is_gone(scene: Scene, process: Process) -> str:
         order = process.executor.orders.by_id.get(order_id)
         if order is not None and not order.is_open and not order.exposure:
             return f"{order_id} rests, and is {order.state} in our books"
+    return ""
+
+
+def _strangers_are_noticed(scene: Scene, process: Process) -> str:
+    """Another's order on our wallet does not rest on while we quote."""
+    now = scene.hub.now_ns
+    if scene.state is not BotState.QUOTING:
+        return ""
+    lied_ns = scene.befallen.get(LYING_LIST, -LIE_NS) + LIE_NS
+    excuse_ns = max(scene.state_ns, scene.thawed_ns, process.executor.venue_down_ns, lied_ns)
+    for order_id, landed_ns in scene.landed.items():
+        since_ns = max(landed_ns, excuse_ns)
+        if order_id.startswith(FOREIGN) and now - since_ns > UNSEEN_NS:
+            return f"{order_id} rests {(now - since_ns) / NS_PER_S:.0f} s beside our quotes"
+    return ""
+
+
+def _deletes_are_planned(scene: Scene, process: Process) -> str:
+    """A cancel without an answer will be sent again soon."""
+    executor, now = process.executor, scene.hub.now_ns
+    latest_ns = now + 4 * process.timers.cancel_ns
+    for order in executor.orders.live.values():
+        if order.state is OrderState.PENDING_CANCEL and not 0 < order.delete_due_ns <= latest_ns:
+            return f"the next DELETE of {order.order_id} is due in {(order.delete_due_ns - now) / NS_PER_S:.0f} s"
     return ""
 
 
@@ -625,7 +674,8 @@ def _no_secrets(scene: Scene, process: Process) -> str:
 INVARIANTS = (
     Invariant("I1", "Single writer", "handled", _single_writer),
     Invariant("I2", "Views agree", "quiet", _views_agree),
-    Invariant("I2", "Views agree", "handled", _read_tells_of_its_time),
+    Invariant("I2", "Views agree", "handled", _read_tells_all_of_its_time),
+    Invariant("I2", "Views agree", "second", _strangers_are_noticed),
     Invariant("I3", "Inventory = fills", "fill", _fills_are_the_venues),
     Invariant("I3", "Inventory = fills", "fill", _inventory_is_the_sum),
     Invariant("I3", "Inventory = fills", "quiet", _inventory_is_the_ledgers),
@@ -637,6 +687,7 @@ INVARIANTS = (
     Invariant("I4", "Exposure bound", "landed", _limits_hold),
     Invariant("I5", "Lossless", "handled", _lossless),
     Invariant("I5", "Lossless", "handled", _trades_are_booked),
+    Invariant("I5", "Lossless", "handled", _gaps_stop_quoting),
     Invariant("I5", "Lossless", "quiet", _events_add_up),
     Invariant("I5", "Lossless", "quiet", _all_answered),
     Invariant("I6", "One effect", "fill", _one_effect),
@@ -655,6 +706,7 @@ INVARIANTS = (
     Invariant("I10", "Bounded", "second", _bounded),
     Invariant("I11", "Nothing stuck", "second", _nothing_stuck),
     Invariant("I11", "Nothing stuck", "quiet", _nothing_open),
+    Invariant("I11", "Nothing stuck", "second", _deletes_are_planned),
     Invariant("I12", "Valid orders", "post", _orders_are_valid),
     Invariant("I13", "Rates", "second", _rates_hold),
     Invariant("I13", "Rates", "order", _repeats_stop),

@@ -27,6 +27,7 @@ from bot.venues.clob_answer import Reply
 
 UNAUTHORIZED = "Unauthorized/Invalid api key"
 LAST_PAGE = "LTE="
+ROWS_FEWER = 25  # our lists of orders are short, and should have a second page at times
 POSTS = ("POST /order", "POST /orders")
 ALREADY = {
     "Order not found": ("Order not found", "Order not found or already canceled"),
@@ -177,7 +178,7 @@ class Rest:
                 market = orjson.loads(request.body)["market"]
                 return self._cancelled(*self._venue.exchange.cancel_market(OWNER, market, now_ms=self._venue.now_ms))
             case "GET", "/data/orders":
-                return _page(self._rows(), request, self._venue.quirks.page_size)
+                return _page(self._rows(), request, self._venue.quirks.page_size // ROWS_FEWER)
             case "GET", "/data/trades":
                 return _page(self._trades(request), request, self._venue.quirks.page_size)
             case "GET", "/balance-allowance":

@@ -100,6 +100,7 @@ class Scene(Watch):
         self.reads: deque[Ns] = deque()
         self.repeats: dict[tuple[str, str, int], deque[Ns]] = {}
         self.landed: dict[str, Ns] = {}  # our orders that rest, since when
+        self.left_ns: Ns = 0  # when one of them last ended
         self.befallen: dict[str, Ns] = {}  # faults, and when each was last planned to happen
         self.halt = ""
         self.forced = False  # failure mode, by the simulation
@@ -354,6 +355,7 @@ class Scene(Watch):
                 self.told.append((self.hub.now_ns, "venue", event))
                 if not event.order.open:
                     self.landed.pop(event.order.order_id, None)
+                    self.left_ns = self.hub.now_ns
             case rec.TradeEvent(trade=trade):
                 self.told.append((self.hub.now_ns, "venue", event))
                 self.slack[trade.condition_id] += trade.fee_qty

@@ -111,6 +111,8 @@ class UserStream(Stream):
             return
         markets = self.venue.exchange.markets
         if isinstance(event, rec.OrderEvent):
+            if event.order.order_id in self.venue.untold:
+                return
             body = order_event(event, markets[event.order.condition_id])
         elif isinstance(event, rec.TradeEvent):
             body = trade_event(event, markets[event.trade.condition_id], OWNER, self.venue.quirks.late_hashes)

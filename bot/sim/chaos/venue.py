@@ -42,6 +42,7 @@ class Venue:
         self.crossing = ""  # S06: our order that is to match although it is post-only, with its fee in shares
         self.surprise: Counter[str] = Counter()  # by market: shares that nobody could foresee, for who judges exposure
         self._strangers = 0
+        self.untold: set[str] = set()  # orders of which the user channel says nothing
         self._telling = False
 
     # -- clocks and faults -----------------------------------------------------------------------------------------
@@ -127,8 +128,10 @@ class Venue:
         return submitted
 
     def foreign(self, market: rec.SimMarket, px: Px) -> bool:
-        """A resting order of our key that no bot of ours sent."""
+        """A resting order of our key that no bot of ours sent. Of about half of them the user channel says nothing."""
         self._strangers += 1
+        if self._strangers % 2 == 0:
+            self.untold.add(f"0xf0{self._strangers:062x}")
         submitted = self.exchange.submit(
             rec.Submit(
                 order_id=f"0xf0{self._strangers:062x}",
