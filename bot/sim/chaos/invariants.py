@@ -21,6 +21,7 @@ from bot.messages import (
     NewOrder,
     OpenOrders,
     OrderState,
+    Restarted,
     Side,
     StatusReport,
     StreamGap,
@@ -209,6 +210,17 @@ def _refused_is_gone(scene: Scene, process: Process) -> str:
     return f"{report.order_id} rests, and was told as refused" if found is not None and found.status == rec.LIVE else ""
 
 
+def _restart_forgets_nothing(scene: Scene, process: Process) -> str:
+    """What was in flight at a crash may have arrived."""
+    if not isinstance(scene.heard, Restarted):
+        return ""
+    for order in process.executor.orders.by_id.values():
+        given_up = order.state is OrderState.REJECTED and order.since_ns == scene.hub.now_ns
+        if given_up and scene.venue.exchange.order(order.order_id) is not None:
+            return f"{order.order_id} was taken for never sent, and the venue has it"
+    return ""
+
+
 @dataclass(slots=True)
 class Worst:
     long: Qty = 0
@@ -327,8 +339,9 @@ def _events_add_up(scene: Scene, process: Process) -> str:
 
 
 def _all_answered(scene: Scene, process: Process) -> str:
-    for order in process.executor.orders.live.values():
-        if not order.answered and not order.foreign and order.state is not OrderState.CREATED:
+    for order in process.executor.orders.by_id.values():
+        ours = not order.foreign and order.sent_ns > scene.began_ns
+        if ours and not order.answered:
             return f"the POST of {order.order_id} was never answered"
     return ""
 
@@ -425,6 +438,17 @@ def _venue_empties(scene: Scene, process: Process) -> str:
     return ""
 
 
+def _empties_when_stopped(scene: Scene, process: Process) -> str:
+    now = scene.hub.now_ns
+    if scene.thawed_ns <= now:
+        return ""
+    for order_id, landed_ns in scene.landed.items():
+        age = now - max(scene.stopped_ns, landed_ns)
+        if age > scene.dead_within_ns():
+            return f"{order_id} rests {age / NS_PER_S:.1f} s after the process was stopped"
+    return ""
+
+
 def _empties_when_dead(scene: Scene) -> str:
     """By the guardian, or else by the venue's own switch."""
     limit, now = scene.dead_within_ns(), scene.hub.now_ns
@@ -479,7 +503,7 @@ def _read_tells_all_of_its_time(scene: Scene, process: Process) -> str:
             continue
         if order.sent_ns > read.asked_ns:
             return f"{order.order_id} is unknown, for a read asked before it was sent lacks it"
-        if scene.landed.get(order.order_id, now) < read.asked_ns and whole:
+        if scene.landed.get(order.order_id, now) < read.asked_ns and whole and scene.rests(order.order_id):
             return f"{order.order_id} is unknown, though it rested before the read was asked and rests now"
     return ""
 
@@ -488,7 +512,7 @@ def _ended_is_gone(scene: Scene, process: Process) -> str:
     """What we call ended counts nowhere, so it must not rest."""
     for order_id in scene.landed:
         order = process.executor.orders.by_id.get(order_id)
-        if order is not None and not order.is_open and not order.exposure:
+        if order is not None and not order.is_open and not order.exposure and scene.rests(order_id):
             return f"{order_id} rests, and is {order.state} in our books"
     return ""
 
@@ -680,6 +704,8 @@ INVARIANTS = (
     Invariant("I3", "Inventory = fills", "fill", _inventory_is_the_sum),
     Invariant("I3", "Inventory = fills", "quiet", _inventory_is_the_ledgers),
     Invariant("I4", "Exposure bound", "handled", _refused_is_gone),
+    Invariant("I4", "Exposure bound", "handled", _restart_forgets_nothing),
+    Invariant("I4", "Exposure bound", "landed", _ended_is_gone),
     Invariant("I4", "Exposure bound", "second", _ended_is_gone),
     Invariant("I4", "Exposure bound", "placed", _all_that_may_be_live_counts),
     Invariant("I4", "Exposure bound", "placed", _books_know),
@@ -703,6 +729,7 @@ INVARIANTS = (
     Invariant("I9", "Cancel-all arrives", "delete", _cancel_is_asked),
     Invariant("I9", "Cancel-all arrives", "second", _cancel_is_asked),
     Invariant("I9", "Cancel-all arrives", "second", _venue_empties),
+    Invariant("I9", "Cancel-all arrives", "second", _empties_when_stopped),
     Invariant("I10", "Bounded", "second", _bounded),
     Invariant("I11", "Nothing stuck", "second", _nothing_stuck),
     Invariant("I11", "Nothing stuck", "quiet", _nothing_open),

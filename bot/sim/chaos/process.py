@@ -266,6 +266,7 @@ class Process:
         self._end: tuple[bool, str] | None = None
         self.connections: list[Connection] = []  # which end with the process
         self._kept: dict[tuple[type[Message], str], Message] = {}
+        self.torn = ""  # who ends by its next request
         self.user_feed: UserFeed | None = None
         self.started_ns = hub.now_ns
         self.utc_step_ns: Ns = 0  # how far the host's wall clock is off
@@ -409,11 +410,17 @@ class Process:
             lambda request: self._watch.asked(self, who, request),
             lambda request, status: self._watch.answered(self, who, request, status),
             lambda: self._watch.failed(self, who),
-            lambda name: None if guardian else self._watch.point(self, f"{name} by {who}"),
+            lambda name: None if guardian else self._pass(who, name),
         )
         if not guardian:
             self.connections.append(connection)
         return connection
+
+    def _pass(self, who: str, name: str) -> None:
+        self._watch.point(self, f"{name} by {who}")
+        if who == self.torn and name.startswith("after") and not name.endswith("GET"):
+            self.torn = ""
+            raise RuntimeError("injected fault: the thread ends with a request in its hands")
 
     def _canceller(self, who: str, utc: Callable[[], float]) -> CancelClient:
         return CancelClient(

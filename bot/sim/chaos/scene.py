@@ -106,7 +106,8 @@ class Scene(Watch):
         self.forced = False  # failure mode, by the simulation
         self.down_ns: Ns = 0  # since when no process runs, 0: one does
         self.unreachable_ns: Ns = -NS_PER_S * 100  # the last time a request found no connection
-        self.thawed_ns: Ns = 0  # the process stood still until then
+        self.stopped_ns: Ns = 0  # the process stood still from then ...
+        self.thawed_ns: Ns = 0  # ... until then
         venue.listeners.append(self._hear)
         self.begin(None)
 
@@ -326,9 +327,10 @@ class Scene(Watch):
         return HEALTHY_NS if sick_ns < self.hub.now_ns - 2 * HEALTHY_NS else DEAD_MAN_NS
 
     def dead_within_ns(self) -> Ns:
-        """The same after the death of the process."""
+        """The same after the death of the process, or while it stands still."""
         sick_ns = max(self.venue.sick_ns, self.unreachable_ns)
-        well = self.guarded and sick_ns < self.hub.now_ns - 2 * HEALTHY_NS
+        guarded = self.guarded if self.process is None else self.process.guardian.watching
+        well = guarded and sick_ns < self.hub.now_ns - 2 * HEALTHY_NS
         return GUARDED_NS if well else KILLED_NS
 
     # -- what the venue does -----------------------------------------------------------------------------------------
@@ -348,6 +350,11 @@ class Scene(Watch):
         for order_id in over:
             del self.air[order_id]
         return list(self.air.values())
+
+    def rests(self, order_id: str) -> bool:
+        """Now: of some ends the venue tells nobody, and `landed` learns of them a second later."""
+        found = self.venue.exchange.order(order_id)
+        return found is not None and found.open
 
     def _hear(self, event: rec.Event) -> None:
         match event:
@@ -398,8 +405,7 @@ class Scene(Watch):
         for order in self.venue.open_orders():
             self.landed.setdefault(order.order_id, self.hub.now_ns)
         for order_id in list(self.landed):
-            found = self.venue.exchange.order(order_id)
-            if found is None or not found.open:
+            if not self.rests(order_id):
                 del self.landed[order_id]
         self.judge("second")
 

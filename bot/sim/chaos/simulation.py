@@ -376,11 +376,13 @@ class Simulation:
             return
         self.host_counts[planned.id] += 1
         match planned.id, table["kind"]:
+            case "T01", "tear":
+                process.torn = table["actor"]
             case (("T01" | "T05"), kind):
                 process.directory.tell(table["actor"], InjectedFault(kind=kind, hang_s=table["hang_s"]))
             case "T06", "stop":
                 process.group.frozen_until_ns = self.hub.now_ns + int(table["hang_s"] * NS_PER_S)
-                self.scene.thawed_ns = process.group.frozen_until_ns
+                self.scene.stopped_ns, self.scene.thawed_ns = self.hub.now_ns, process.group.frozen_until_ns
             case "T06", _:
                 process.directory.tell("executor", InjectedFault(kind="hang", hang_s=table["hang_s"]))
             case "T08", _:

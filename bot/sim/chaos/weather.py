@@ -17,7 +17,7 @@ from bot.sim.faults import Fault, fault_of
 
 # Of the host and of our own threads: kinds, and how often compared with a fault of the venue.
 HOST: dict[str, tuple[tuple[str, ...], float]] = {
-    "T01": (("raise", "hang"), 1.0),
+    "T01": (("raise", "hang", "tear"), 1.0),
     "T05": (("hang",), 0.5),
     "T06": (("stall", "hang", "stop"), 1.0),
     "T08": (("lie",), 0.5),
@@ -154,7 +154,7 @@ def _host(fault_id: str, random: Random) -> dict[str, Any]:
                 "journal",
                 "root",
             )
-            table["actor"] = random.choice(names)
+            table["actor"] = random.choice(("orders", "orders", "cancels") if kind == "tear" else names)
             table["hang_s"] = round(random.uniform(0.5, 8.0), 1)
         case "T05":
             table["actor"] = random.choice(("orders", "cancels"))
