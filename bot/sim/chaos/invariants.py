@@ -259,19 +259,22 @@ def _worst_case(scene: Scene, symbol: str) -> Worst:
 
 
 def _all_that_may_be_live_counts(scene: Scene, process: Process) -> str:
-    """Counted anew from the orders' records: whatever is open may be filled, on the side it adds to."""
+    """Counted anew from the orders' records: what is open, of unknown size or owed adds to its side."""
     executor = process.executor
     for order in scene.placed:
         desk = executor.desks[order.symbol]
         use = executor.use(desk)
         long = short = use.net
         for other in executor.orders.live.values():
-            if other.symbol != order.symbol or not other.is_open:
+            if other.symbol != order.symbol:
                 continue
+            owed = other.venue_cum - other.cum_qty - other.voided
+            may = max(0, other.order_qty - other.cum_qty if other.is_open or other.tail_ns else 0)
+            may = max(may, owed if owed >= LOT else 0)
             if leg_is_bid(scene.venue.exchange.markets[order.symbol], other.asset_id, other.side):
-                long += max(0, other.order_qty - other.cum_qty)
+                long += may
             else:
-                short -= max(0, other.order_qty - other.cum_qty)
+                short -= may
         if use.long < long or use.short > short:
             return f"{order.symbol} may come to {long} or {short}, and {use.long} or {use.short} is counted"
     return ""
