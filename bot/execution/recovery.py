@@ -86,7 +86,7 @@ class Recovery:
         self._read = Ask(timers)
         self._trades = Ask(timers)
         self._balance = Ask(timers)
-        self._clean = False  # the cancel-all on its way was asked with no POST on the wire
+        self.clean = False  # the cancel-all on its way was asked with no POST on the wire
         self._empty_ns: Ns = 0  # when the first of two empty reads was asked
         self._cooldown_until_ns: Ns = 0
         self._cooldown_ns: Ns = 0
@@ -135,7 +135,7 @@ class Recovery:
         """A new run with the old one's state: epoch, watermark and how often it failed lately stay."""
         self.state, self._after_flat = BotState.STARTING, BotState.COOLDOWN
         self.reasons = []
-        self.flat = self.user_up = self._clean = False
+        self.flat = self.user_up = self.clean = False
         self.leftovers = leftovers
         self.clearing_ns = self._empty_ns = 0
         for ask in (self._cancel, self._read, self._trades, self._balance):
@@ -171,7 +171,7 @@ class Recovery:
                 self._cancel.again(
                     now_ns + backoff(self._timers.retry_ns, self._timers.retry_ns_max, self._cancel.tries)
                 )
-            elif report.asked_ns >= trusted_ns and self._cancel.done and self._clean:
+            elif report.asked_ns >= trusted_ns and self._cancel.done and self.clean:
                 if not self._empty_ns:
                     self._empty_ns = report.asked_ns
                 elif report.asked_ns - self._empty_ns >= self._timers.snap_ns:
@@ -215,7 +215,7 @@ class Recovery:
 
     def _clearing(self, now_ns: Ns, orders: Orders, out: list[Message]) -> None:
         on_wire = orders.on_wire(now_ns)
-        if self._cancel.done and not self._clean and not on_wire:
+        if self._cancel.done and not self.clean and not on_wire:
             self._cancel.again(now_ns)  # a POST was on the wire when it was asked: it may have landed since
         if self._cancel.ready(now_ns):
             self._send_cancel(now_ns, on_wire, out, "not confirmed yet")
@@ -291,7 +291,7 @@ class Recovery:
         return out
 
     def _send_cancel(self, now_ns: Ns, on_wire: bool, out: list[Message], reason: str) -> None:
-        self._clean = not on_wire
+        self.clean = not on_wire
         self._empty_ns = 0
         self._cancel.sent(now_ns)
         out.append(MassCancel(reason=reason, made_ns=now_ns))

@@ -3,7 +3,8 @@
 A look returns why it does not hold, or an empty text. Moments: `handled` after each step of the executor, and after it
 `fill`, `placed` and `state` where it booked one, placed an order, changed the bot's state; `sending` as each of its
 messages leaves, `order` as an order does; `post`, `delete` and `beat` as such a request's bytes leave for the venue;
-`landed` as an order reaches the book; `second` once a second; `latch` when the bot was halted; `quiet` at quiescence.
+`landed` as an order reaches the book; `second` once a second; `flat` when the executor says so, and `proven` when panic does; `latch` when the bot was halted;
+`quiet` at quiescence.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from bot.messages import (
     BotState,
     ExecType,
     ExecutionReport,
+    MassCancel,
     NewOrder,
     OpenOrders,
     OrderState,
@@ -425,6 +427,33 @@ def _cancel_is_asked(scene: Scene, process: Process) -> str:
     return ""
 
 
+def _flat_is_proven(scene: Scene, process: Process) -> str:
+    """By a cancel-all that was answered."""
+    return "" if scene.cancelled else "flat is said, and no cancel-all was answered"
+
+
+def _last_word_comes_last(scene: Scene, process: Process) -> str:
+    """Of a cancel-all that counts as the last word no POST is on the wire that might land after it."""
+    message = scene.message
+    if not isinstance(message, MassCancel) or message.symbol or not process.executor.recovery.clean:
+        return ""
+    limit_ns = scene.hub.now_ns - process.timers.http_ns
+    for order in process.executor.orders.live.values():
+        unsure = order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN)
+        if unsure and order.sent_ns > limit_ns and not order.answered:
+            return f"the last cancel-all leaves, and the POST of {order.order_id} may land after it"
+    return ""
+
+
+def _panic_has_waited(scene: Scene, process: Process) -> str:
+    """What panic calls flat was read twice, and where nobody may place no POST is on the wire that may land yet."""
+    now, reads = scene.hub.now_ns, scene.proofs
+    if not reads or reads[-1] - reads[0] < process.timers.snap_ns:
+        return f"panic says flat after {len(reads)} reads of open orders"
+    young = [order_id for order_id, at_ns in process.gate.inflight().items() if now - at_ns < process.timers.http_ns]
+    return f"panic says flat, and the POST of {young[0]} may land yet" if young and process.gate.blocked(now) else ""
+
+
 def _venue_empties(scene: Scene, process: Process) -> str:
     """While flat is owed, or the executor says nothing, nothing rests for longer than the dead-man takes; much shorter
     while the venue is well."""
@@ -731,6 +760,9 @@ INVARIANTS = (
     Invariant("I8", "No placing while failing", "state", _flat_before_quoting),
     Invariant("I9", "Cancel-all arrives", "delete", _cancel_is_asked),
     Invariant("I9", "Cancel-all arrives", "second", _cancel_is_asked),
+    Invariant("I9", "Cancel-all arrives", "flat", _flat_is_proven),
+    Invariant("I9", "Cancel-all arrives", "sending", _last_word_comes_last),
+    Invariant("I9", "Cancel-all arrives", "proven", _panic_has_waited),
     Invariant("I9", "Cancel-all arrives", "second", _venue_empties),
     Invariant("I9", "Cancel-all arrives", "second", _empties_when_stopped),
     Invariant("I10", "Bounded", "second", _bounded),

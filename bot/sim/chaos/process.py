@@ -34,6 +34,7 @@ from bot.errors import JournalError
 from bot.execution.executor import Executor
 from bot.execution.gate import Gate
 from bot.execution.snapshot import snapshot
+from bot.flat import FlatReport
 from bot.history.records import Record, Run, SegmentStart, said
 from bot.history.replay import begin, recover
 from bot.messages import MarketListed, Message, NewOrder, Restarted, StatusReport
@@ -176,6 +177,8 @@ class Watch:
 
     def died(self, process: Process, name: str, error: Exception) -> None: ...
 
+    def proven(self, process: Process) -> None: ...
+
     def point(self, process: Process, name: str) -> None: ...
 
     def note(self, kind: str, what: Any) -> None: ...
@@ -218,14 +221,20 @@ class WatchedRouter:
 class HubPanic(Panic):
     """Panic's loop as a task."""
 
-    def __init__(self, hub: Hub, group: Group, port: CancelClient, **panic: Any) -> None:
+    def __init__(self, hub: Hub, group: Group, port: CancelClient, proven: Callable[[], None], **panic: Any) -> None:
         super().__init__(port, clock=hub.clock, **panic)
+        self._proven = proven
         self._changed = cast(Any, Signal(hub))
         self._hub = hub
         self._group = group
 
     def start(self) -> None:
         self._hub.spawn(self._group, self._serve)
+
+    def _finish(self, ticket: int, report: FlatReport) -> None:
+        super()._finish(ticket, report)
+        if report.verified:
+            self._proven()
 
 
 class Process:
@@ -299,6 +308,7 @@ class Process:
             hub,
             self.group,
             self._canceller("panic", self._utc_s),
+            lambda: watch.proven(self),
             inflight=self.gate.inflight,
             told=lambda report: self.directory.tell("executor", report),
         )

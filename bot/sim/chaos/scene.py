@@ -20,6 +20,7 @@ from bot.messages import (
     BotState,
     ExecutionReport,
     Fill,
+    MassCancelReport,
     Message,
     NewOrder,
     OrderState,
@@ -121,6 +122,9 @@ class Scene(Watch):
         self.resumed = True
         self.trigger_ns: Ns = 0  # a cancel-all is owed since then
         self.cancel_all_ns: Ns = 0  # when one left
+        self.flat = False  # the executor says so
+        self.proofs: list[Ns] = []  # panic's reads of open orders since its last cancel-all
+        self.cancelled = False  # a cancel-all was answered since it owes it
         self.handled_ns: Ns = 0
         self.frame_ns: Ns = 0
         self.read_ns: Ns = 0
@@ -192,6 +196,9 @@ class Scene(Watch):
         if process.executor.recovery.state is not self.state:
             self._state_changed(process.executor.recovery.state)
             self.judge("state")
+        if process.executor.recovery.flat and not self.flat:
+            self.judge("flat")
+        self.flat = process.executor.recovery.flat
         for order in process.executor.orders.live.values():
             self.seen[order.order_id] = (order.state, order.cum_qty, order.venue_cum, order.voided)
         if self.cash is None and process.executor.cash_known:
@@ -212,6 +219,8 @@ class Scene(Watch):
                 self.air.pop(message.order_id, None)
             case Balance():
                 self.cash = None
+            case MassCancelReport() if message.known and not message.symbol:
+                self.cancelled = True
             case TradesRead():
                 self._known_before(process)
                 if not self.baseline:
@@ -255,6 +264,7 @@ class Scene(Watch):
             self.failed_ns, self.resumed = self.hub.now_ns, False
         if before is BotState.HALTED:
             self.resumed = True
+        self.cancelled = self.cancelled and before in CLEARING
         if state in CLEARING and before not in CLEARING and self.hub.now_ns - self.cancel_all_ns > AT_ONCE_NS:
             self.trigger_ns = self.hub.now_ns
 
@@ -271,11 +281,15 @@ class Scene(Watch):
         if request.method == "DELETE":
             if request.path == "/cancel-all":
                 self.cancel_all_ns = now
+                if who == "panic":
+                    self.proofs = []
             self.deletes.append((now, request.body.count(b"0x")))
             self.judge("delete")
             self.trigger_ns = 0
         elif request.method == "GET":
             self.reads.append(now)
+            if who == "panic" and request.path == "/data/orders":
+                self.proofs.append(now)
         elif request.path == "/v1/heartbeats":
             self.beats.append(now)
             self.judge("beat")
@@ -297,6 +311,10 @@ class Scene(Watch):
     def failed(self, process: Process, who: str) -> None:
         """A request found no connection, or lost it."""
         self.unreachable_ns = self.hub.now_ns
+
+    def proven(self, process: Process) -> None:
+        """Panic says that nothing rests."""
+        self.judge("proven")
 
     def point(self, process: Process, name: str) -> None:
         self.passing(process, name)
