@@ -168,15 +168,16 @@ class Reads(Facts):
 
     def balance(self, message: Balance) -> None:
         """Cash is what the venue said once, then our own fills; a later read is believed when nothing is in between, and
-        while orders may fill when it is told twice: it may know of a fill that is on its way to us."""
+        while orders may fill or shares be paid out when it is told twice: it may know of what is on its way to us."""
         self.recovery.balance_told(message.asked_ns, self.now, known=message.cash is not None)
         if message.cash is None:
             return
         awaited = self.positions.unsettled or self.orphans or self.orders.debts()
-        quiet = not awaited and not self._payout_awaited()
+        held = [desk for symbol, desk in self.desks.items() if not desk.settled and self._holds(symbol)]
+        quiet = not awaited and not any(self._over(desk.market.symbol) for desk in held)
         fresh = message.asked_ns >= self.positions.cash_changed_ns + self.timers.settle_ns
         told = (message.cash, self.positions.cash)
-        sure = not self.orders.live or told == self._doubted
+        sure = not (self.orders.live or held) or told == self._doubted
         if self.cash_known and message.cash != self.positions.cash and not (quiet and fresh and sure):
             self._doubted = told if quiet and fresh else None
             self._balance_ns = self.now + self.timers.settle_ns - self.timers.balance_every_ns  # soon again
@@ -215,12 +216,8 @@ class Reads(Facts):
         self.alert(2, f"{short / QTY_ONE:g} of token {asset_id} were kept back as fee")
         self.mark(symbol)
 
-    def _payout_awaited(self) -> bool:
-        """The venue may have paid out a market of ours already, and we shall when we are told who won."""
-        return any(
-            self._over(symbol) and not desk.settled and any(self.positions.of(symbol).tokens.values())
-            for symbol, desk in self.desks.items()
-        )
+    def _holds(self, symbol: str) -> bool:
+        return any(self.positions.of(symbol).tokens.values())
 
     def forget_run(self) -> None:
         """A new run with the old one's state: its counts begin anew, and earlier fills are read from the venue again."""

@@ -39,7 +39,7 @@ FIRST_CANCEL_NS: Ns = 250 * NS_PER_MS
 CONNECT_NS: Ns = 250 * NS_PER_MS  # a fresh process has its connections to make
 LATE_NS: Ns = NS_PER_S
 THAW_NS: Ns = 100 * NS_PER_MS
-LYING_LIST, LIE_NS = "C08", 60 * NS_PER_S
+LYING_CANCEL, LYING_LIST, LIE_NS = "C07", "C08", 60 * NS_PER_S  # rows that say what is not so, and how long that counts
 UNSEEN_NS: Ns = 15 * NS_PER_S  # of a stranger's order: a read and a half
 SILENT_NS: Ns = 2 * NS_PER_S  # of the executor: by then the root or the guardian has noticed
 
@@ -541,10 +541,14 @@ def _read_tells_all_of_its_time(scene: Scene, process: Process) -> str:
 
 
 def _ended_is_gone(scene: Scene, process: Process) -> str:
-    """What we call ended counts nowhere, so it must not rest."""
-    for order_id in scene.landed:
+    """What we call ended counts nowhere, so it must not rest. What takes longer than T_settle to land nobody waits for."""
+    if scene.hub.now_ns - scene.befallen.get(LYING_CANCEL, -LIE_NS) < LIE_NS:
+        return ""
+    for order_id, landed_ns in scene.landed.items():
         order = process.executor.orders.by_id.get(order_id)
-        if order is not None and not order.is_open and not order.exposure and scene.rests(order_id):
+        if order is None or order.is_open or order.exposure or not scene.rests(order_id):
+            continue
+        if landed_ns - order.sent_ns < process.timers.settle_ns:
             return f"{order_id} rests, and is {order.state} in our books"
     return ""
 

@@ -412,7 +412,8 @@ def test_a_balance_is_not_believed_while_fills_are_on_their_way() -> None:
     bench.tell(
         ExecutionReport(order_id=order.order_id, exec_type=ExecType.CANCELED, source=Source.USER, cum_qty=5 * QTY_ONE)
     )
-    balance(bench, 4, ago_ns=5 * NS_PER_S)
+    balance(bench, 4, ago_ns=5 * NS_PER_S)  # shares are held: once more
+    balance(bench, 4)
     assert bench.executor.positions.cash == 4
 
 
@@ -459,6 +460,23 @@ def test_a_balance_may_know_of_a_fill_that_is_on_its_way_to_us() -> None:
     assert of(BalanceRequest, bench.tick(5000)) != []
     balance(bench, booked - 1_000)
     assert bench.executor.positions.cash == booked - 1_000
+
+
+def test_a_balance_may_know_of_a_payout_before_the_end_that_was_listed() -> None:
+    """So while shares are held, too, one that differs is believed when it is told again."""
+    bench, order = a_bid()
+    bench.tell(trade(order.order_id, 20, status=TradeStatus.MINED))
+    assert not bench.executor.orders.live
+    bench.now += 10 * NS_PER_S
+    cash = bench.executor.positions.cash
+    balance(bench, cash + 20 * USD_ONE)
+    assert bench.executor.positions.cash == cash
+    bench.tell(MarketResolved(symbol=SYMBOL, winning_asset_id=UP))
+    bench.run(1)
+    assert bench.executor.positions.cash == cash + 20 * USD_ONE
+    bench.run(10)
+    balance(bench, cash + 20 * USD_ONE)
+    assert bench.executor.positions.cash == cash + 20 * USD_ONE
 
 
 def test_what_was_told_while_it_could_not_be_believed_is_no_first_telling() -> None:
