@@ -304,6 +304,11 @@ class Books:
         desk = self.desks.get(order.symbol)
         return desk.slots.get(order.leg) if desk is not None else None
 
+    def took(self, symbol: str, asset_id: str, side: Side) -> None:
+        """As taker: of a purchase the venue may keep its fee back in shares, so what it has is asked for."""
+        if side is Side.BUY:
+            self.taken[asset_id] = Taken(symbol=symbol, due_ns=self.now + self.timers.settle_ns)
+
     def _filled(self, order: Order, report: ExecutionReport) -> None:
         before = self.positions.cash
         record = self.positions.book(report, order.symbol, order.asset_id, order.side, self.now)
@@ -312,9 +317,7 @@ class Books:
             self.counts["filled"] += 1
         if not report.maker:
             self.alert(2, f"trade {report.exec_id} took liquidity although orders are post-only")
-            if order.side is Side.BUY:
-                due_ns = self.now + self.timers.settle_ns
-                self.taken[order.asset_id] = Taken(symbol=order.symbol, due_ns=due_ns)
+            self.took(order.symbol, order.asset_id, order.side)
         slot = self.slot_of(order)
         if slot is not None:
             slot.filled(order.up_px)

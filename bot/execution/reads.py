@@ -132,6 +132,8 @@ class Reads(Facts):
         else:
             history = not self.cash_carried
             self.positions.book(trade, trade.symbol, asset_id, side, self.now, history=history)
+            if not trade.maker:
+                self.took(trade.symbol, asset_id, side)
 
     def order_status(self, message: OrderStatusReport) -> None:
         order = self.orders.get(message.order_id)
@@ -255,7 +257,8 @@ class Reads(Facts):
                 order_qty=orphan.exposure,
                 cum_qty=0,
             )
-            self.adopt(row, f"order {order_id} is live and was never ours" if live else "")
+            lost = self.recovery.leftovers  # of our own journal, perhaps
+            self.adopt(row, f"order {order_id} is live and was never ours" if live and not lost else "")
             if not live:
                 self.fail(f"fills of order {order_id}, which was never ours")
 

@@ -11,6 +11,9 @@ from bot.execution.snapshot import restore, snapshot
 from bot.messages import (
     BalanceRequest,
     BotState,
+    CancelOrder,
+    ExecType,
+    ExecutionReport,
     FeedStatus,
     Fill,
     GateChange,
@@ -137,6 +140,28 @@ def test_an_open_order_that_the_journal_does_not_know_is_ours_only_after_a_power
     row = OpenOrder(order_id="0xlost", symbol=SYMBOL, asset_id=UP, side=Side.BUY, px=4900, order_qty=20, cum_qty=0)
     bench.tell(OpenOrders(orders=(row,), asked_ns=bench.now, recv_ns=bench.now))
     assert bench.state is (BotState.FAILING if power_lost else BotState.HALTED)
+
+
+@pytest.mark.parametrize("power_lost", [True, False])
+def test_of_such_an_order_the_user_stream_may_speak_first(power_lost: bool) -> None:
+    bench = Bench()
+    crash(bench, power_lost=power_lost)
+    bench.tell(FeedStatus(feed="user", connected=True))
+    bench.run(3)
+    assert bench.executor.baseline_done
+    bench.tell(
+        ExecutionReport(
+            order_id="0xlost",
+            exec_type=ExecType.UPDATE,
+            cum_qty=5 * QTY_ONE,
+            order_qty=20 * QTY_ONE,
+            px=4900,
+            **{**FILL, "source": Source.USER},
+        )
+    )
+    said = bench.run(2.1)
+    assert [message.order_id for message in of(CancelOrder, said)] == ["0xlost"]
+    assert (bench.state is BotState.HALTED) == (not power_lost)
 
 
 def test_money_that_came_while_nobody_looked_is_seen_at_once() -> None:

@@ -498,6 +498,12 @@ def test_a_balance_that_is_not_believed_is_asked_for_again_after_t_settle() -> N
     assert len(of(BalanceRequest, bench.tick(1))) == 1
 
 
+def test_of_a_trade_of_an_earlier_run_as_taker_the_shares_are_asked_for() -> None:
+    bench = Bench(start=False, obey=False)
+    trades(bench, trade("0xf", 5, maker=False, status=TradeStatus.MINED, **OURS))
+    assert of(SharesRequest, bench.run(5)) == [SharesRequest(symbol=SYMBOL, asset_id=UP, asked_ns=bench.now)]
+
+
 # -- shares kept back as a fee ---------------------------------------------------------------------------------------
 
 MOST = 500_000 + 200_000 + 10_000  # micro-shares: 7 % of half of 20, and a lot, when 20 were bought at 0.50
