@@ -91,6 +91,7 @@ class Hub:
         self.current: Task | None = None
         self._due: list[tuple[Ns, int, Any, int]] = []  # a call, or a task with the turn that is meant
         self._count = 0
+        self._groups: dict[Group, None] = {}
 
     def clock(self) -> Ns:
         return self.now_ns
@@ -119,11 +120,20 @@ class Hub:
                 what.resume(turn)
         self.now_ns = until_ns
 
+    def close(self) -> None:
+        """End every task: one that is left standing would keep all that it can reach for ever."""
+        for group in self._groups:
+            group.dead = True
+        for group in self._groups:
+            group.kill()
+        self._due.clear()
+
     # -- for tasks -------------------------------------------------------------------------------------------------
 
     def spawn(self, group: Group, run: Callable[[], object], delay_ns: Ns = 0) -> Task:
         task = Task(self, group, run)
         group.tasks.append(task)
+        self._groups[group] = None
         if len(group.tasks) > 64:
             group.tasks[:] = [kept for kept in group.tasks if not kept.ended]
         self.wake(self.now_ns + delay_ns, task, 0)

@@ -240,9 +240,7 @@ class Simulation:
             crashes=self.crashes,
             hash=scene.hexdigest(),
         )
-        if self.process is not None:
-            self.process.group.kill()
-        self._venues.kill()
+        self.hub.close()
         return result
 
     # -- time --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import orjson
 import pytest
+from greenlet import greenlet
 
 from bot.execution.orders import Orders
 from bot.sim.chaos.command import Options, report, run_case
@@ -79,3 +81,13 @@ def test_a_failure_is_made_small_and_told_with_the_command_that_repeats_it(monke
     assert violation["replay"].startswith("bot chaos --seed 3 --hours 0.0")
     told = pickle.loads(pickle.dumps(ran))  # as from a process of --jobs
     assert str(told.result.violation) == str(ran.result.violation)
+
+
+def test_a_run_leaves_no_task_behind_that_would_keep_it_in_memory() -> None:
+    def tasks() -> int:
+        gc.collect()
+        return sum(isinstance(one, greenlet) for one in gc.get_objects())
+
+    before = tasks()
+    Simulation(0, 0.005, crash_at_s=10).run()
+    assert tasks() == before
