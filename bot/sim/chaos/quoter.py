@@ -26,10 +26,8 @@ from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, Ns, Px, Qty
 VALID_NS: Ns = 1_500 * NS_PER_MS
 STOP_NS: Ns = 4 * NS_PER_S  # before a market's end
 KEEP = 0.7  # share of intents that repeat the last one
-SILENT, SILENT_NS = (
-    0.0005,
-    6 * NS_PER_S,
-)  # share of times at which it says nothing of a market from then on, and how long
+SILENT = 0.0005  # share of times at which it says nothing of a market from then on ...
+SILENT_NS: Ns = 6 * NS_PER_S  # ... for so long
 
 
 class _Quoted:
