@@ -139,6 +139,7 @@ class Steps:
 
     def run(self, seconds: int, *, take: bool, beside: tuple[str, ...] = ()) -> None:
         """Steps up and down; with `take` the threatened quote was taken just before, and the new one's POST is what counts."""
+        self._subject.quoting()
         for phase_s, step in seconds * STEPS_S:
             self.tap.run((phase_s - time.time()) % 1.0)
             end_s = time.monotonic() + STEP_S
