@@ -6,6 +6,8 @@ Decides from caches and what it was told; knows no order ids, no venue and no th
 
 from __future__ import annotations
 
+from typing import Any
+
 from bot.caches import Caches
 from bot.market import Market
 from bot.messages import (
@@ -29,6 +31,8 @@ from bot.quoting.window import Window
 from bot.units import NS_PER_MS, USD_ONE, Ns, Usd
 
 STATUS_EVERY_NS = 250 * NS_PER_MS
+STATUS_TICKS = 5  # it may take, so that no decision waits for all markets' rows
+ROWS_MIN = 4  # at a tick
 CLOCK_STEP_NS: Ns = 250 * NS_PER_MS  # seconds of history no longer mean what they meant
 
 
@@ -48,7 +52,9 @@ class Strategy:
         self._down: set[str] = set()  # feeds that said they are not connected
         self._offset_ns: Ns | None = None  # wall clock minus monotonic clock
         self._stepped = False
-        self._status_ns: Ns | None = None
+        self._status_ns: Ns | None = None  # when the last status was begun
+        self._rows: dict[str, Any] = {}  # of the one that is being made, and whose are to come
+        self._rows_left: list[str] = []
         self._emitted = 0
 
     def handle(self, message: Message, now_ns: Ns) -> list[Message]:
@@ -176,12 +182,19 @@ class Strategy:
     # -- out -------------------------------------------------------------------------------------------------------
 
     def _report(self, now_ns: Ns) -> list[Message]:
-        if self._status_ns is not None and now_ns - self._status_ns < STATUS_EVERY_NS:
+        """Some markets' rows, and all of them once they are there."""
+        if not self._rows_left:
+            if self._status_ns is not None and now_ns - self._status_ns < STATUS_EVERY_NS:
+                return []
+            self._status_ns, self._rows, self._rows_left = now_ns, {}, list(self._quoters)
+        count = max(ROWS_MIN, -(-len(self._quoters) // STATUS_TICKS))
+        now, self._rows_left = self._rows_left[:count], self._rows_left[count:]
+        for symbol in now:
+            quoter = self._quoters.get(symbol)
+            if quoter is not None and quoter.now_ns:
+                self._rows[symbol] = market_row(quoter)
+        if self._rows_left:
             return []
-        self._status_ns = now_ns
-        body = {
-            "markets": {symbol: market_row(quoter) for symbol, quoter in self._quoters.items() if quoter.now_ns},
-            "markouts": {series: markout_rows(toxicity, now_ns) for series, toxicity in self._toxicity.items()},
-            "emitted": self._emitted,
-        }
+        markouts = {series: markout_rows(toxicity, now_ns) for series, toxicity in self._toxicity.items()}
+        body = {"markets": self._rows, "markouts": markouts, "emitted": self._emitted}
         return [StatusReport(component="strategy", body=body)]

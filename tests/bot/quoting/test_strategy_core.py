@@ -25,6 +25,7 @@ from bot.messages import (
     QuoteMode,
     Route,
     Side,
+    StatusReport,
     TickSizeChange,
     TimerTick,
     WorkingOrder,
@@ -787,3 +788,20 @@ def test_a_decision_leaves_nothing_behind_and_makes_only_a_few_small_things() ->
         tracemalloc.stop()
     assert min(left for left, _ in rounds) < 512
     assert min(most for _, most in rounds) < 4096
+
+
+def test_the_status_of_many_markets_is_made_over_some_ticks_and_told_whole() -> None:
+    """No decision waits for all rows; a market that is dropped meanwhile has none."""
+    scene = Scene()
+    for number in range(12):
+        scene.list_market(market(f"m{number}"))
+    told: list[tuple[int, list[str]]] = []
+    for _ in range(12):
+        scene.ms += 50
+        reports = [one for one in scene.tick() if isinstance(one, StatusReport)]
+        told += [(scene.ms, list(one.body["markets"])) for one in reports]
+        if len(reports) == len(told) == 1:
+            scene.tell(MarketDropped(symbol="m11"))
+    (first_ms, first), (second_ms, second) = told
+    assert first == [f"m{number}" for number in range(12)] and second == first[:-1]
+    assert second_ms - first_ms == 250
