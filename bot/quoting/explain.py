@@ -110,7 +110,7 @@ def _outward(quoter: Quoter) -> tuple[Px, Px]:
 
 def _price_moves(quoter: Quoter, side: int) -> list[str]:
     touch, tick, bid = quoter.touch, quoter.tick, side == 0
-    moves = ["imbalance"] if quoter.leaning[side] else []
+    moves = []
     raw_bid, raw_ask = (px // tick for px in _outward(quoter))
     beside = clamp(raw_bid, raw_ask, touch.bid, touch.ask, tick, PX_ONE)  # as if it might improve at will
     clamped = clamp(raw_bid, raw_ask, touch.bid, touch.ask, tick, ticks_of(quoter.parameters.improve, tick))

@@ -31,7 +31,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mp_max_spread: float = 0.06
     hold_min: float = 0.010
     hold_slack: float = 0.065
-    imb_shift: float = 0.01
     gamma: float = 0.02
     kappa: float = 120
     h: float = 10
@@ -50,7 +49,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     p_lo: float = 0.015
     p_hi: float = 0.985
     improve: float = 0.01
-    imb_th: float = 0.7
     order_size: float = 20
     q_max: float = 60
     merge_min: float = 40
@@ -88,7 +86,6 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "mp_max_spread": (0.01, 0.2, "prob"),
     "hold_min": (0, 0.03, "prob"),
     "hold_slack": (0, 0.1, "prob"),
-    "imb_shift": (0, 0.03, "prob"),
     "gamma": (0.001, 0.2, "1/USD"),
     "kappa": (30, 400, "1/prob"),
     "h": (2, 60, "s"),
@@ -107,7 +104,6 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "p_lo": (0.01, 0.2, "prob"),
     "p_hi": (0.8, 0.99, "prob"),
     "improve": (0, 0.03, "prob"),
-    "imb_th": (0.4, 0.95, ""),
     "order_size": (5, 1000, "shares"),
     "q_max": (20, 5000, "shares"),
     "merge_min": (20, 1000, "shares"),

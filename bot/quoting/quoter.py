@@ -19,7 +19,7 @@ from bot.quoting.guards import Divergence, book_reasons, guard_band, settlement_
 from bot.quoting.modes import Modes, Reason
 from bot.quoting.parameters import Parameters
 from bot.quoting.phases import Phase, phase_of, phase_reasons
-from bot.quoting.quotes import NO_LEG, Account, Leg, leaning, leg, prices, within_cash
+from bot.quoting.quotes import NO_LEG, Account, Leg, leg, prices, within_cash
 from bot.quoting.shock import Pull
 from bot.quoting.spread import Terms, half_spread, leeway, skew, spread_terms, wide
 from bot.quoting.touch import NO_TOUCH, Touch, touch_of
@@ -70,7 +70,6 @@ class Quoter:
         self.reasons = 0
         self.lean = 0.0
         self.widths = (0.0, 0.0)  # half-spreads of bid and ask
-        self.leaning = (0.0, 0.0)  # what imbalance adds to them
         self.leeway = 0.0  # and what p may move meanwhile, to both
         self.targets: tuple[Px, Px] = (0, 0)  # before anything is held, pulled or sized
         self.held: tuple[Px, Px] = (0, 0)  # before it is sized
@@ -98,7 +97,7 @@ class Quoter:
     @property
     def outer(self) -> tuple[float, float]:
         """Distances of bid and ask from the reservation price where a new price is placed."""
-        return self.widths[0] + self.leaning[0] + self.leeway, self.widths[1] + self.leaning[1] + self.leeway
+        return self.widths[0] + self.leeway, self.widths[1] + self.leeway
 
     def told(self, report: PositionReport) -> bool:
         """Take in a position; True when it is worth a new look at once. An acknowledged order is not."""
@@ -151,7 +150,7 @@ class Quoter:
         settle_lost = bool(reasons & Reason.SETTLE_HARD) and self.left_s < 2 * market.window_s
         mode = self.modes.update(reasons, now_ns, no_quote=settle_lost)
         self.legs = (NO_LEG, NO_LEG)
-        self.widths = self.leaning = (0.0, 0.0)
+        self.widths = (0.0, 0.0)
         self.lean = self.leeway = 0.0
         self.targets = self.held = (0, 0)
         if mode is not QuoteMode.NO_QUOTE:
@@ -258,7 +257,6 @@ class Quoter:
             half_spread(parameters, terms.sum_bid, defensive),
             half_spread(parameters, terms.sum_ask, defensive),
         )
-        self.leaning = leaning(parameters, touch.imbalance)
         to_stop_s = self.left_s - self.window.schedule.stop_s
         self.lean = skew(parameters, self.p, terms.variance, self.net, to_stop_s)
         centre = self.p - self.lean

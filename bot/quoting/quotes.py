@@ -55,13 +55,6 @@ def uncrossed(bid: Px, ask: Px, q: float) -> tuple[Px, Px]:
     return (bid if q < 0 else 0), (ask if q > 0 else 0)
 
 
-def leaning(parameters: Parameters, imbalance: float) -> tuple[float, float]:
-    """How much further out bid and ask go because the others' best is about to be run over: only the side in the way."""
-    if abs(imbalance) <= parameters.imb_th:
-        return 0.0, 0.0
-    return (0.0, parameters.imb_shift) if imbalance > 0 else (parameters.imb_shift, 0.0)
-
-
 def prices(
     parameters: Parameters,
     reservation: float,

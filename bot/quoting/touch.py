@@ -1,6 +1,6 @@
 """The venue's top of book as other participants make it: our own resting size is taken out level by level.
 
-What the book thinks (microprice) and who is about to be run over (imbalance) must not be our own echo. Knows no time.
+What the book thinks (microprice, imbalance) must not be our own echo. Knows no time.
 """
 
 from __future__ import annotations

@@ -118,7 +118,6 @@ class Fair(Strategy):
             sp_max=ANY,
             div_soft=ANY,
             div_hard=ANY,
-            imb_th=ANY,
             k=1e9,
             p_lo=0.0,
             p_hi=1.0,

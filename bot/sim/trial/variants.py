@@ -28,7 +28,6 @@ ABLATIONS: dict[str, dict[str, float]] = {
     "delta_reb": {"eta_reb": 0.0},
     "size_by_fills": {"c_size": 0.0},
     "book_blend": {"rho": 0.0},
-    "imbalance": {"imb_th": 9.0},
     "hold": {"hold_min": 1.0},
     "shock": {"k": 1e9},
     "divergence": {"div_soft": 9.0, "div_hard": 9.0},

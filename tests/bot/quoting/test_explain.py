@@ -20,7 +20,7 @@ SIZE_WORDS = {"own_fills", "defensive", "taper", "reduce_only", "limits", "minim
 
 def check_side(side: dict[str, Any], order_size: float) -> None:
     words = set(side["moved_by"])
-    assert words <= PRICE_WORDS | SIZE_WORDS | {"imbalance"}
+    assert words <= PRICE_WORDS | SIZE_WORDS
     assert (side["px"] is None) == (side["size"] is None) == (side["route"] == "none")
     if side["px"] is None:
         assert words & (PRICE_WORDS | SIZE_WORDS)

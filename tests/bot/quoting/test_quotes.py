@@ -14,7 +14,6 @@ from bot.quoting.quotes import (
     Leg,
     bounded,
     clamp,
-    leaning,
     leg,
     outward,
     prices,
@@ -90,12 +89,6 @@ def test_quotes_that_meet_lose_the_side_that_grows_the_position() -> None:
     assert uncrossed(5000, 4900, -10) == (5000, 0)
     assert uncrossed(5000, 5000, 0) == (0, 0)
     assert uncrossed(4900, 5000, 0) == (4900, 5000)
-
-
-def test_only_the_side_about_to_be_run_over_moves_out() -> None:
-    assert leaning(Q50, 0.7) == (0.0, 0.0)
-    assert leaning(Q50, 0.71) == (0.0, 0.01)
-    assert leaning(Q50, -0.71) == (0.01, 0.0)
 
 
 @settings(max_examples=300, deadline=None)

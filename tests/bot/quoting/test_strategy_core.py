@@ -478,18 +478,6 @@ def test_a_book_far_from_the_model_defends_and_very_far_pulls() -> None:
     assert gone.quote_mode is QuoteMode.NO_QUOTE
 
 
-def test_a_book_about_to_be_run_over_moves_the_offer_out() -> None:
-    even, lopsided = Scene(sigma=0.0, rho=0.0), Scene(sigma=0.0, rho=0.0)
-    lopsided.sizes = (900, 100)
-    for scene in (even, lopsided):
-        scene.book = (4900, 5100)
-        scene.list_market()
-    flat, lean = last(even.run(3)), last(lopsided.run(3))
-    assert lean.bid_px == flat.bid_px
-    assert lean.offer_px == flat.offer_px + 100
-    assert quote_of(lopsided)["ask"]["moved_by"] == ["imbalance"]
-
-
 # -- jumps ---------------------------------------------------------------------------------------------------------
 
 
