@@ -54,7 +54,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     merge_min: float = 40
     loss_max_mkt: float = 40
     capital_max: float = 1000
-    k: float = 5
+    k: float = 10
     theta_p: float = 0.01
     t_pull: float = 500
     cool_def: float = 1500

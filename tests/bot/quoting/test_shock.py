@@ -13,7 +13,7 @@ from bot.quoting.parameters import Parameters
 from bot.quoting.shock import Moves, Pull, shock
 from bot.units import NS_PER_MS, NS_PER_S
 
-P = Parameters()
+P = Parameters(k=5)
 SIGMA, DELTA_X = 6e-5, 423.153553
 BEGIN = 1_000 * NS_PER_S  # monotonic
 UTC = 1_790_000_000 * NS_PER_S

@@ -384,7 +384,7 @@ def test_a_nudge_reevaluates_and_carries_its_cause() -> None:
 
 
 def test_a_crossed_guard_moves_the_threatened_quote_away_at_once() -> None:
-    scene = live(hold_slack=0.1)
+    scene = live(hold_slack=0.1, k=5)
     before = last(scene.run(30.3))
     _, low, _ = scene.caches.guards["m"]
     scene.price = (low - 100_000_000) / 1e8
@@ -482,7 +482,7 @@ def test_a_book_far_from_the_model_defends_and_very_far_pulls() -> None:
 
 
 def test_a_jump_pulls_the_side_in_its_way_and_then_defends() -> None:
-    scene = live(sigma=0.0)
+    scene = live(sigma=0.0, k=5)
     before = last(scene.run(30.3))
     assert before.bid_px
     scene.price *= math.exp(5.5 * 2.671087e-5 * 0.5)
@@ -497,7 +497,7 @@ def test_a_jump_pulls_the_side_in_its_way_and_then_defends() -> None:
 
 
 def test_a_huge_jump_pulls_both_sides() -> None:
-    scene = live(sigma=0.0)
+    scene = live(sigma=0.0, k=5)
     scene.price *= math.exp(-11 * 2.671087e-5 * 0.5)
     after = last(scene.run(30.05))
     assert (after.bid_px, after.offer_px) == (0, 0)
