@@ -793,3 +793,22 @@ def test_the_status_of_many_markets_is_made_over_some_ticks_and_told_whole() -> 
     (first_ms, first), (second_ms, second) = told
     assert first == [f"m{number}" for number in range(12)] and second == first[:-1]
     assert second_ms - first_ms == 250
+
+
+def test_of_many_markets_a_tick_looks_at_half_and_at_all_when_the_clock_stepped() -> None:
+    scene = Scene()
+    symbols = [f"m{number}" for number in range(20)]
+    for symbol in symbols:
+        scene.list_market(market(symbol))
+
+    def looked() -> list[str]:
+        scene.ms += 50
+        scene.tick()
+        return [symbol for symbol, one in scene.core._quoters.items() if one.now_ns == scene.now]
+
+    assert looked() == symbols[:10]
+    scene.tell(MarketDropped(symbol="m12"))
+    assert looked() == symbols[10:12] + symbols[13:]
+    assert looked() == symbols[:10]
+    scene.core.handle(TimerTick(name="strategy", now_ns=scene.now, utc_ns=scene.utc + NS_PER_S), scene.now)
+    assert all(one.now_ns == scene.now for one in scene.core._quoters.values())
