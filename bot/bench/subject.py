@@ -34,7 +34,8 @@ SERIES = "btc-updown-5m"
 SYMBOL = "BTCUSDT"
 QUOTING_S_MAX = 25.0
 # Wide limits, for hundreds of fills; requoting as often as the settings allow; and a volatility that makes each step of
-# the tap leave the guard band, as an ordinary move does, without being a shock or a contradiction of the book.
+# the tap leave the guard band, as an ordinary move does, without being a shock or a contradiction of the book. The spread
+# is wide, for dozens of fills within seconds share their luck, and would else look toxic every other time.
 CONFIG = """
 [limits]
 q_max = 5000
@@ -48,6 +49,7 @@ gamma = 0.001
 min_rest = 100
 hold_slack = 0.05
 c_size = 0
+delta_min = 0.05
 sigma_floor = 1e-4
 sigma_cap = 1.01e-4
 k = 10

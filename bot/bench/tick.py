@@ -28,7 +28,7 @@ from bot.history.records import Record
 from bot.messages import CancelOrder, NewOrder
 from bot.units import NS_PER_MS, Ns
 
-STEP = 2e-4  # of the reference price: some five cents of an even market of five minutes
+STEP = 3e-4  # of the reference price: some seven cents of an even market of five minutes
 UP, DOWN = ("offer", 1.0 + STEP), ("bid", 1.0 - STEP)  # the slot it threatens
 STEPS_S = ((0.04, UP), (0.20, DOWN), (0.36, UP), (0.52, DOWN), (0.68, UP), (0.84, DOWN))  # of a wall-clock second
 STEP_S = 0.07  # until it is taken back
