@@ -174,9 +174,8 @@ def test_of_a_stopped_or_killed_bot_the_guardian_empties_the_venue_and_the_next_
     assert not (second.run_dir / "guardian.log").read_text(), "nothing to be done at an ordered end"
     log = (first.run_dir / "guardian.log").read_text()
     assert "no lease for" in log
-    end = log.partition("the bot is gone")[
-        2
-    ]  # whichever comes first: the next start takes the lock, or it has verified
+    _, _, end = log.partition("the bot is gone")
+    # Whichever comes first: the next start takes the lock, or the guardian has verified.
     assert "another bot is in charge" in end or "verified flat" in end
     assert not Path(f"/proc/{first.status()['guardian']['pid']}").exists()
     code, out, err = second.answer("replay", str(second.run_dir))

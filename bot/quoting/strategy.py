@@ -6,7 +6,6 @@ Decides from caches and what it was told; knows no order ids, no venue and no th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from bot.caches import Caches
@@ -34,9 +33,6 @@ from bot.units import NS_PER_MS, USD_ONE, Ns, Usd
 STATUS_EVERY_NS = 250 * NS_PER_MS
 STATUS_TICKS = 5  # it may take, so that no decision waits for all markets' rows
 ROWS_MIN = 4  # at a tick
-MARKETS_MIN = (
-    8  # looked at at a tick; of more, half: what is urgent comes by a nudge, and an intent outlives five ticks
-)
 CLOCK_STEP_NS: Ns = 250 * NS_PER_MS  # seconds of history no longer mean what they meant
 
 
@@ -57,7 +53,6 @@ class Strategy:
         self._offset_ns: Ns | None = None  # wall clock minus monotonic clock
         self._stepped = False
         self._status_ns: Ns | None = None  # when the last status was begun
-        self._turn: list[Quoter] = []  # whom the next ticks look at
         self._rows: dict[str, Any] = {}  # of the one that is being made, and whose are to come
         self._rows_left: list[str] = []
         self._emitted = 0
@@ -89,11 +84,7 @@ class Strategy:
         offset_ns = tick.utc_ns - tick.now_ns
         self._stepped = self._offset_ns is not None and abs(offset_ns - self._offset_ns) > CLOCK_STEP_NS
         self._offset_ns = offset_ns
-        if self._stepped or not self._turn:
-            self._turn = list(self._quoters.values())
-        count = len(self._turn) if self._stepped else max(MARKETS_MIN, -(-len(self._quoters) // 2))
-        now, self._turn = self._turn[:count], self._turn[count:]
-        return [*self._evaluate_these(now, now_ns), *self._report(now_ns)]
+        return [*self._evaluate_all(now_ns), *self._report(now_ns)]
 
     def _nudged(self, nudge: Nudge, now_ns: Ns) -> list[Message]:
         """Only the markets it may be about; the next tick sees to the others."""
@@ -151,7 +142,7 @@ class Strategy:
             self._down.discard(status.feed)
             return []
         self._down.add(status.feed)
-        return self._evaluate_these(self._quoters.values(), now_ns)
+        return self._evaluate_all(now_ns)
 
     # -- evaluation ------------------------------------------------------------------------------------------------
 
@@ -160,14 +151,13 @@ class Strategy:
         for model in self._models.values():
             model.advance("binance" not in self._down, now_ns, now_ns + self._offset_ns)
 
-    def _evaluate_these(self, quoters: Iterable[Quoter], now_ns: Ns) -> list[Message]:
+    def _evaluate_all(self, now_ns: Ns) -> list[Message]:
         if self._offset_ns is None:
             return []
         self._advance(now_ns)
         out: list[Message] = []
-        for quoter in quoters:
-            if self._quoters.get(quoter.market.symbol) is quoter:  # not dropped since
-                self._evaluate(quoter, now_ns, 0, out)
+        for quoter in self._quoters.values():
+            self._evaluate(quoter, now_ns, 0, out)
         return out
 
     def _evaluate_one(self, quoter: Quoter, now_ns: Ns) -> list[Message]:
