@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Protocol
 
 from actors.core import CoreActor
 from bot.messages import Nudge, TimerTick
-from bot.ports import Samples
+from bot.ports import Core, Samples
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 GUARD_GAP_NS: Ns = NS_PER_MS
+
+
+class PartedCore(Core, Protocol):
+    left: Collection[str]  # what the last run left to the next
 
 
 class StrategyActor(CoreActor):
     """Invariant: two runs lie at least 1/max_hz apart, and a wake-up waits no longer than that for its run. A broken
     guard waits for a millisecond at most: a quote without edge is threatened now.
 
-    One that comes too soon is held with an alarm on the mailbox. A held tick is not replaced by a nudge, or nudges at
-    max_hz would keep wall time from the core for good. What is no wake-up (positions, markets) goes straight through.
+    What a tick left over has a wake-up of its own. One that comes too soon is held with an alarm on the mailbox. A held
+    tick is not replaced by a nudge, or nudges at max_hz would keep wall time from the core for good. What is no wake-up
+    (positions, markets) goes straight through.
     """
+
+    core: PartedCore
 
     def __init__(self, *, max_hz: float, decision: Samples | None = None, **core: Any) -> None:
         """`decision` is told how long each run took, for all markets it looked at."""
@@ -52,3 +60,6 @@ class StrategyActor(CoreActor):
         super().handle(wake)
         if self._decision is not None:
             self._decision.record(self.clock() - now_ns)
+        if self.core.left:
+            self._held, self._due_ns = Nudge(), now_ns + self._gap_ns
+            self.mailbox.set_alarm(self._due_ns, self._held)

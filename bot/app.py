@@ -67,7 +67,7 @@ from bot.venues.venue_clock import VenueClock
 from bot.venues.websocket import Reader
 
 HISTORY_MARGIN_S = 3600  # trades settle late
-TICKS_APART_NS: Ns = 25 * NS_PER_MS  # a dozen threads woken at once hold up a fill for milliseconds
+TICKS_APART_NS: Ns = 10 * NS_PER_MS  # a dozen threads woken at once hold up a fill for milliseconds
 ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for the root to speak
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
 FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution

@@ -28,6 +28,7 @@ from bot.quoting.window import Window
 from bot.units import NS_PER_MS, NS_PER_S, PX_ONE, QTY_ONE, USD_ONE, Ns, Px, Usd, notional
 
 MICRO_NS_MAX: Ns = NS_PER_S  # an older book teaches nothing
+IDLE_NS: Ns = 200 * NS_PER_MS  # between looks at a market that cannot be priced
 
 
 class Quoter:
@@ -99,6 +100,16 @@ class Quoter:
         """Distances of bid and ask from the reservation price where a new price is placed."""
         return self.widths[0] + self.leeway, self.widths[1] + self.leeway
 
+    @property
+    def idle(self) -> bool:
+        """Before its window, or after: nothing is priced."""
+        return self.phase is Phase.PRE or self.phase is Phase.SETTLE
+
+    def rests(self, now_ns: Ns, utc_ns: Ns) -> bool:
+        """It is idle, was looked at lately, and its window has not begun since."""
+        begun = self.phase is Phase.PRE and utc_ns >= self.market.start_utc_ns
+        return self.idle and not begun and 0 < self.now_ns > now_ns - IDLE_NS
+
     def told(self, report: PositionReport) -> bool:
         """Take in a position; True when it is worth a new look at once. An acknowledged order is not."""
         old, self.position, self.tick = self.position, report, report.tick
@@ -114,7 +125,7 @@ class Quoter:
 
     def concerned(self, view: BookView | None, mid_e8: int) -> bool:
         """Whether a nudge may mean this market: the top of its book is new, or the reference left the guard band."""
-        if self.phase is Phase.PRE or self.phase is Phase.SETTLE:
+        if self.idle:
             return False
         if (view is None) != (self.view is None):
             return True
@@ -137,7 +148,7 @@ class Quoter:
         self.phase = phase_of(market, window.schedule, utc_ns, strike_known)
         self.state = window.state(utc_ns) if strike_known else None
         reasons = phase_reasons(self.phase, strike_known)
-        if self.phase is Phase.PRE or self.phase is Phase.SETTLE:
+        if self.idle:
             self.fair, self.terms, self.p = None, None, 0.0
         else:
             book = caches.books.get(market.symbol)

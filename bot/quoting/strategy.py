@@ -6,6 +6,7 @@ Decides from caches and what it was told; knows no order ids, no venue and no th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from bot.caches import Caches
@@ -30,9 +31,10 @@ from bot.quoting.toxicity import Toxicity
 from bot.quoting.window import Window
 from bot.units import NS_PER_MS, USD_ONE, Ns, Usd
 
-STATUS_EVERY_NS = 250 * NS_PER_MS
-STATUS_TICKS = 5  # it may take, so that no decision waits for all markets' rows
-ROWS_MIN = 4  # at a tick
+TOGETHER_MAX = 4  # of more markets a tick leaves half to what wakes the strategy next
+STATUS_EVERY_NS = 400 * NS_PER_MS
+STATUS_SPREAD_NS = 300 * NS_PER_MS  # so that no decision waits for all rows
+ROWS_MIN = 3  # at a tick
 CLOCK_STEP_NS: Ns = 250 * NS_PER_MS  # seconds of history no longer mean what they meant
 
 
@@ -40,6 +42,7 @@ class Strategy:
     """Core of the quoting component: its markets, and what they share (assets' models, series' markouts, capital)."""
 
     quoter = Quoter
+    left: Collection[str]  # markets that the last tick left to the next wake-up
 
     def __init__(self, parameters: Parameters, caches: Caches) -> None:
         self._parameters = parameters
@@ -52,8 +55,10 @@ class Strategy:
         self._down: set[str] = set()  # feeds that said they are not connected
         self._offset_ns: Ns | None = None  # wall clock minus monotonic clock
         self._stepped = False
+        self.left = ()
         self._status_ns: Ns | None = None  # when the last status was begun
-        self._rows: dict[str, Any] = {}  # of the one that is being made, and whose are to come
+        self._rows: dict[str, Any] = {}  # of the one that is being made: markets, series, and those that are to come
+        self._markouts: dict[str, Any] = {}
         self._rows_left: list[str] = []
         self._emitted = 0
 
@@ -84,19 +89,17 @@ class Strategy:
         offset_ns = tick.utc_ns - tick.now_ns
         self._stepped = self._offset_ns is not None and abs(offset_ns - self._offset_ns) > CLOCK_STEP_NS
         self._offset_ns = offset_ns
-        return [*self._evaluate_all(now_ns), *self._report(now_ns)]
+        before, self.left = self.left, ()
+        due = [symbol for symbol, quoter in self._quoters.items() if not quoter.rests(now_ns, tick.utc_ns)]
+        if len(due) > TOGETHER_MAX:
+            self.left = frozenset(due[1::2]).difference(before)
+            due = [symbol for symbol in due if symbol not in self.left]
+        return [*self._evaluate_some(due, now_ns), *self._report(now_ns)]
 
     def _nudged(self, nudge: Nudge, now_ns: Ns) -> list[Message]:
-        """Only the markets it may be about; the next tick sees to the others."""
-        if self._offset_ns is None:
-            return []
-        self._advance(now_ns)
-        out: list[Message] = []
-        for symbol, quoter in self._quoters.items():
-            book = self._caches.books.get(symbol)
-            if quoter.concerned(book.latest if book is not None else None, quoter.model.mid_e8):
-                self._evaluate(quoter, now_ns, nudge.cause_ns, out)
-        return out
+        """Only the markets it may be about, and what the last tick left; the next tick sees to the others."""
+        due, self.left = self.left, ()
+        return self._evaluate_some(due, now_ns, nudge.cause_ns)
 
     def _listed(self, market: Market) -> list[Message]:
         if market.symbol in self._quoters:
@@ -142,7 +145,7 @@ class Strategy:
             self._down.discard(status.feed)
             return []
         self._down.add(status.feed)
-        return self._evaluate_all(now_ns)
+        return self._evaluate_some(self._quoters, now_ns)
 
     # -- evaluation ------------------------------------------------------------------------------------------------
 
@@ -151,13 +154,17 @@ class Strategy:
         for model in self._models.values():
             model.advance("binance" not in self._down, now_ns, now_ns + self._offset_ns)
 
-    def _evaluate_all(self, now_ns: Ns) -> list[Message]:
+    def _evaluate_some(self, due: Collection[str], now_ns: Ns, cause_ns: Ns = 0) -> list[Message]:
+        """Those that are due, and those that something new may mean."""
         if self._offset_ns is None:
             return []
         self._advance(now_ns)
         out: list[Message] = []
-        for quoter in self._quoters.values():
-            self._evaluate(quoter, now_ns, 0, out)
+        for symbol, quoter in self._quoters.items():
+            book = self._caches.books.get(symbol)
+            concerned = quoter.concerned(book.latest if book is not None else None, quoter.model.mid_e8)
+            if concerned or symbol in due:
+                self._evaluate(quoter, now_ns, cause_ns if concerned else 0, out)
         return out
 
     def _evaluate_one(self, quoter: Quoter, now_ns: Ns) -> list[Message]:
@@ -182,19 +189,24 @@ class Strategy:
     # -- out -------------------------------------------------------------------------------------------------------
 
     def _report(self, now_ns: Ns) -> list[Message]:
-        """Some markets' rows, and all of them once they are there."""
+        """Some rows, and all of them once they are there."""
         if not self._rows_left:
             if self._status_ns is not None and now_ns - self._status_ns < STATUS_EVERY_NS:
                 return []
-            self._status_ns, self._rows, self._rows_left = now_ns, {}, list(self._quoters)
-        count = max(ROWS_MIN, -(-len(self._quoters) // STATUS_TICKS))
+            self._status_ns, self._rows, self._markouts = now_ns, {}, {}
+            self._rows_left = [*self._quoters, *self._toxicity]
+        assert self._status_ns is not None
+        rows = len(self._rows) + len(self._markouts) + len(self._rows_left)
+        still_ns = self._status_ns + STATUS_SPREAD_NS - now_ns
+        count = max(ROWS_MIN, len(self._rows_left) - rows * still_ns // STATUS_SPREAD_NS)
         now, self._rows_left = self._rows_left[:count], self._rows_left[count:]
-        for symbol in now:
-            quoter = self._quoters.get(symbol)
+        for key in now:
+            quoter, toxicity = self._quoters.get(key), self._toxicity.get(key)
             if quoter is not None and quoter.now_ns:
-                self._rows[symbol] = market_row(quoter)
+                self._rows[key] = market_row(quoter)
+            elif toxicity is not None:
+                self._markouts[key] = markout_rows(toxicity, now_ns)
         if self._rows_left:
             return []
-        markouts = {series: markout_rows(toxicity, now_ns) for series, toxicity in self._toxicity.items()}
-        body = {"markets": self._rows, "markouts": markouts, "emitted": self._emitted}
+        body = {"markets": self._rows, "markouts": self._markouts, "emitted": self._emitted}
         return [StatusReport(component="strategy", body=body)]

@@ -18,6 +18,7 @@ class Desk:
         self.runs: list[tuple[int, Message]] = []
         self.took: list[int] = []
         self.works_ns = 0
+        self.left: list[str] = []
         self.actor = StrategyActor(
             max_hz=100,
             decision=self,
@@ -130,3 +131,18 @@ def test_how_long_a_decision_took_is_measured_and_a_message_that_is_no_wake_up_i
     desk.at(20, TICK)
     desk.at(30, Resume(by="x"))
     assert desk.took == [700, 700]
+
+
+def test_what_a_tick_left_over_has_a_wake_up_of_its_own_or_that_of_the_next_nudge() -> None:
+    desk = Desk()
+    desk.left = ["m"]
+    desk.at(0, TICK)
+    desk.left = []
+    desk.at(50, TICK)
+    assert desk.runs == [(0, TICK), (10, Nudge()), (50, TICK)]
+    desk.left = ["m"]
+    desk.at(100, TICK)
+    desk.left = []
+    desk.at(103, Nudge(cause_ns=3, guard=True))
+    desk.at(150, TICK)
+    assert desk.runs[3:] == [(100, TICK), (103, Nudge(cause_ns=3, guard=True)), (150, TICK)]

@@ -43,6 +43,8 @@ class _Quoted:
 class Quoter:
     """A core as the strategy is: messages in, intents out. `middle(symbol)` is a price in Up terms, or 0."""
 
+    left: tuple[str, ...] = ()  # it always looks at all
+
     def __init__(
         self, random: Random, middle: Callable[[str], Px], lie: Callable[[], bool], still: Callable[[], bool]
     ) -> None:

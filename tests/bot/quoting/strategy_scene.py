@@ -12,7 +12,7 @@ from bot.caches import BookView, Caches, Reference, ReferenceCache, Settlement
 from bot.market import Market, Rule
 from bot.messages import BotState, MarketListed, Message, PositionReport, QuoteIntent, StatusReport, TimerTick
 from bot.quoting.parameters import Parameters
-from bot.quoting.strategy import Strategy
+from bot.quoting.strategy import STATUS_EVERY_NS, Strategy
 from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE
 
 START = 1_790_000_000  # wall-clock second the window starts
@@ -143,7 +143,7 @@ class Scene:
         return self.tell(msgspec.structs.replace(base, **changes))
 
     def status(self, symbol: str = "m") -> dict[str, object]:
-        self.ms += 300
+        self.ms += STATUS_EVERY_NS // NS_PER_MS
         self._feed()
         reports = [one for one in self.tick() if isinstance(one, StatusReport)]
         assert reports[-1].component == "strategy"
