@@ -41,15 +41,26 @@ class Change(msgspec.Struct, gc=False):
     side: str
     price: float
     size: float
-    best_bid: Any = None  # looked at once a second
-    best_ask: Any = None
 
 
 class Changes(msgspec.Struct, gc=False):
     price_changes: list[Change]
 
 
-_usual = msgspec.json.Decoder(Changes, strict=False)  # half of orjson's time, for it makes only what is read
+class Top(msgspec.Struct, gc=False):
+    """What a change says of its token's top, which is looked at once a second."""
+
+    asset_id: str
+    best_bid: Any = None
+    best_ask: Any = None
+
+
+class Tops(msgspec.Struct, gc=False):
+    price_changes: list[Top]
+
+
+_usual = msgspec.json.Decoder(Changes, strict=False).decode  # half of orjson's time, for it makes only what is read
+_tops = msgspec.json.Decoder(Tops).decode
 
 
 class Followed:
@@ -63,7 +74,7 @@ class Followed:
         self.asks = 0
         self.renewals = 0
         self.damaged = False  # its books were dropped without asking for them
-        self.last_change: tuple[TokenBook, Change] | None = None  # none newer than the last snapshot
+        self.last_changes = b""  # the newest frame that changed it, if none of its snapshots is newer
         self.tick_told = False  # on this connection, by an event of its own
 
     def tokens(self) -> tuple[str, str]:
@@ -143,7 +154,7 @@ class MarketFeed(Conversation):
 
     def _trouble(self, followed: Followed, now_ns: Ns, utc: Ns) -> str | None:
         book, market = followed.book, followed.market
-        book.said = None if followed.last_change is None else _said(*followed.last_change)
+        book.said = _said(followed)
         fault = book.fault(now_ns)
         if fault is not None:
             return fault
@@ -175,7 +186,7 @@ class MarketFeed(Conversation):
             followed.book.drop()
             followed.cache.latest = None
             followed.asked_ns = now_ns
-            followed.last_change = None
+            followed.last_changes = b""
 
     def counters(self) -> dict[str, int]:
         return {
@@ -192,12 +203,12 @@ class MarketFeed(Conversation):
         self._caches.market_frame_ns = now_ns
         if frame.endswith(USUAL_END):
             try:
-                changes = _usual.decode(frame).price_changes
+                changes = _usual(frame).price_changes
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # a part of it may still be good
             else:
                 self.events += 1
-                self._apply(changes, now_ns)
+                self._apply(changes, frame, now_ns)
                 return []
         if frame == b"PONG":
             return []
@@ -250,10 +261,10 @@ class MarketFeed(Conversation):
                 good.append(msgspec.convert(row, Change, strict=False))
             except msgspec.ValidationError:
                 self.skipped += 1
-        self._apply(good, now_ns)
+        self._apply(good, orjson.dumps(event), now_ns)
 
-    def _apply(self, changes: list[Change], now_ns: Ns) -> None:
-        tokens = self._tokens
+    def _apply(self, changes: list[Change], frame: bytes, now_ns: Ns) -> None:
+        tokens, changed = self._tokens, self._changed
         for change in changes:
             known = tokens.get(change.asset_id)
             if known is None:
@@ -267,9 +278,11 @@ class MarketFeed(Conversation):
             except (ValueError, OverflowError):  # no number, or without end
                 self.skipped += 1
                 continue
-            token.change(side == "BUY", px, qty, now_ns)
-            followed.last_change = token, change
-            self._changed.add(followed)
+            token.frame_ns = now_ns
+            if token.ready:  # or deltas count for nothing
+                (token.bids if side == "BUY" else token.asks).put(px, qty)
+            followed.last_changes = frame
+            changed.add(followed)
 
     def _book(self, event: dict[str, Any], now_ns: Ns, told: list[Message]) -> None:
         known = self._tokens.get(event["asset_id"])
@@ -283,7 +296,7 @@ class MarketFeed(Conversation):
             self._tick(followed, fast_px(tick), now_ns, told)
         token.snapshot(bids, asks, now_ns)
         book = followed.book
-        followed.last_change = None
+        followed.last_changes = b""
         if book.up.ready and book.down.ready:
             followed.asks = followed.renewals = 0
             followed.damaged = False
@@ -344,12 +357,15 @@ def _levels(rows: Iterable[dict[str, str]]) -> dict[Px, Qty]:
     return levels
 
 
-def _said(token: TokenBook, change: Change) -> tuple[TokenBook, Px | None, Px | None] | None:
-    """The top the frame tells for a token after its last change; an empty side is told as 0 or 1, or not at all."""
-    if not change.best_bid or not change.best_ask:
+def _said(followed: Followed) -> tuple[TokenBook, Px | None, Px | None] | None:
+    """The top the newest frame tells for the token of its last change; an empty side is told as 0 or 1, or not at all."""
+    if not followed.last_changes:
         return None
+    up, down = followed.tokens()
     try:
-        bid_px, ask_px = fast_px(change.best_bid), fast_px(change.best_ask)
-    except (TypeError, ValueError):
+        rows = [row for row in _tops(followed.last_changes).price_changes if row.asset_id in (up, down)]
+        bid_px, ask_px = fast_px(rows[-1].best_bid), fast_px(rows[-1].best_ask)
+    except (msgspec.DecodeError, IndexError, TypeError, ValueError, RecursionError):
         return None
+    token = followed.book.up if rows[-1].asset_id == up else followed.book.down
     return token, bid_px if bid_px > 0 else None, ask_px if 0 < ask_px < PX_ONE else None
