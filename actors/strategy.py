@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any
 
 from actors.core import CoreActor
 from bot.messages import Nudge, TimerTick
-from bot.ports import Core, Samples
+from bot.ports import PartedCore, Samples
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 GUARD_GAP_NS: Ns = NS_PER_MS
-
-
-class PartedCore(Core, Protocol):
-    left: Collection[str]  # what the last run left to the next
 
 
 class StrategyActor(CoreActor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from bot.messages import Message
@@ -15,6 +15,13 @@ class Core(Protocol):
     """A component that decides: no clock, lock, socket, file or log inside."""
 
     def handle(self, message: Message, now_ns: Ns) -> list[Message]: ...
+
+
+class PartedCore(Core, Protocol):
+    """One that may leave a part to its next wake-up, which shall come soon."""
+
+    @property
+    def left(self) -> Collection[str]: ...
 
 
 class Sender(Protocol):

@@ -56,6 +56,8 @@ ANY = 9.0  # a bound that nothing reaches
 class Nothing:
     """Earns 0, or the accounting is wrong."""
 
+    left: tuple[str, ...] = ()
+
     def __init__(self, parameters: Parameters, caches: Caches) -> None:
         pass
 
@@ -145,6 +147,7 @@ class _Quoted:
 class Book:
     """Quotes around the microprice of the venue's book and looks at no reference price; wakes with every change."""
 
+    left: tuple[str, ...] = ()
     half_spread = BOOK_HALF_SPREAD
     every_ns: Ns = 0  # the least time between two looks
 

@@ -43,7 +43,7 @@ from bot.messages import (
     TradesRequest,
     TradeStatus,
 )
-from bot.ports import Core
+from bot.ports import PartedCore
 from bot.quoting.modes import names
 from bot.quoting.parameters import Parameters
 from bot.quoting.phases import schedule_of
@@ -68,7 +68,7 @@ RESUME_NS: Ns = 60 * NS_PER_S  # a person lifts a halt after that long: a trial 
 AFTER_MS = 60_000  # by then the last window is settled
 NEVER: Ns = 1 << 62
 
-Make = Callable[[Parameters, Caches], Core]
+Make = Callable[[Parameters, Caches], PartedCore]
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,7 +361,7 @@ class Session:
         self._draining = False
 
     def _to_strategy(self, message: Message) -> None:
-        """Never more often than max_hz; a nudge that comes too soon waits."""
+        """Never more often than max_hz; a nudge that comes too soon waits, and what is left over has one of its own."""
         now_ns = self._agenda.now_ns
         if isinstance(message, Nudge):
             if self._nudged:
@@ -375,6 +375,9 @@ class Session:
         for emitted in self._strategy.handle(message, now_ns):
             if isinstance(emitted, QuoteIntent):
                 self._inbox.append(("executor", emitted))
+        if self._strategy.left and not self._nudged:
+            self._nudged = True
+            self._agenda.at(self._wake_ns, partial(self._wake, Nudge()))
 
     def _wake(self, message: Message, now_ns: Ns) -> None:
         self._nudged = False
