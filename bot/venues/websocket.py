@@ -35,7 +35,8 @@ BACKOFF_S_MAX = 30.0
 HEALTHY_NS: Ns = 60 * NS_PER_S  # a connection that lived this long ends a row of failures
 READ_BYTES = 65_536
 RENEWAL_NS: Ns = 10 * NS_PER_S  # between two tries at a planned second connection
-YIELD_EVERY = 32  # frames of a backlog between two chances for other threads
+SETTLE_EVERY = 32  # frames of a backlog
+YIELD_BYTES = 4096  # of frames between two chances for other threads
 
 
 class Attempt(threading.Thread):
@@ -448,6 +449,7 @@ class Reader(threading.Thread):
         if self._on_frame is not None:
             self._on_frame(now)
         decode, deliver = self.conversation.decode, self._deliver
+        taken = 0
         for count, (opcode, payload) in enumerate(frames, 1):
             if opcode <= BINARY:
                 self.messages += 1
@@ -460,9 +462,12 @@ class Reader(threading.Thread):
                 return (
                     f"closed by the venue: {int.from_bytes(payload[:2], 'big')} {payload[2:].decode(errors='replace')}"
                 )
-            if count % YIELD_EVERY == 0:
+            if count % SETTLE_EVERY == 0:
                 self._tell(self.conversation.settle(now))
                 self.stamp_ns = self._clock()
+            taken += len(payload)
+            if taken > YIELD_BYTES:
+                taken = 0
                 time.sleep(0)
         self._tell(self.conversation.settle(now))
         return ""
