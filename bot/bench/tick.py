@@ -1,8 +1,8 @@
 """From a frame of the reference exchange to the order, or the cancel, that it causes: the whole bot, seen from its sockets.
 
 A step moves the reference price beyond the guard of one quote. Where somebody took that quote just before, the new one
-is posted at once; where it still rests, it is cancelled. Beside each step the same frame goes to an echo, and to
-pipelines of stock parts. A step is soon taken back, and keeps clear of the turn of a second, where volatility looks.
+is posted at once; where it still rests, it is cancelled. Beside each step the same frame goes to an echo, to a
+skeleton of our own parts, and to pipelines of stock parts. A step is soon taken back, and keeps clear of the turn of a second, where volatility looks.
 The journal says which requests the frame caused; those that came for another reason are no samples.
 """
 
@@ -202,6 +202,7 @@ def _name(request: Request) -> str:
 
 Words = Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]]  # of each peer: its module and options, its environment
 ECHO: Words = {"echo": (("bot.bench.echo",), {})}
+SKELETON: Words = {"skeleton": (("bot.bench.skeleton",), {})}
 STOCK: Words = {
     "stock_coincurve": (("bot.bench.stock", "pipeline"), {}),
     "stock": (("bot.bench.stock", "pipeline"), BARE),
@@ -209,7 +210,7 @@ STOCK: Words = {
 
 
 def tick_to_wire() -> Figures:
-    with Steps({**ECHO, **STOCK}) as steps:
+    with Steps({**ECHO, **SKELETON, **STOCK}) as steps:
         theirs: dict[str, list[Figures]] = {name: [] for name in steps.peers}
         for _ in range(ROUNDS):
             steps.run(SECONDS, take=True, beside=tuple(steps.peers))
