@@ -14,7 +14,7 @@ GUARD_GAP_NS: Ns = NS_PER_MS
 
 class StrategyActor(CoreActor):
     """Invariant: two runs lie at least 1/max_hz apart, and a wake-up waits no longer than that for its run. A broken
-    guard waits for a millisecond at most: a quote without edge is threatened now.
+    guard waits for nothing but the last one's millisecond: a quote without edge is threatened now.
 
     What a tick left over has a wake-up of its own. One that comes too soon is held with an alarm on the mailbox. A held
     tick is not replaced by a nudge, or nudges at max_hz would keep wall time from the core for good. What is no wake-up
@@ -29,6 +29,7 @@ class StrategyActor(CoreActor):
         self._decision = decision
         self._gap_ns = int(NS_PER_S / max_hz)
         self._ran_ns: Ns = 0
+        self._guarded_ns: Ns = 0  # the last run for a broken guard
         self._held: TimerTick | Nudge | None = None
         self._due_ns: Ns = 0  # when the held one may run
 
@@ -39,7 +40,7 @@ class StrategyActor(CoreActor):
             return
         now_ns = self.clock()
         urgent = kind is Nudge and message.guard
-        due_ns = self._ran_ns + (GUARD_GAP_NS if urgent else self._gap_ns)
+        due_ns = self._guarded_ns + GUARD_GAP_NS if urgent else self._ran_ns + self._gap_ns
         if self._held is None:
             self._held, self._due_ns = message, due_ns
         else:
@@ -52,6 +53,8 @@ class StrategyActor(CoreActor):
         wake, self._held = self._held, None
         self.mailbox.clear_alarm()
         self._ran_ns = now_ns
+        if urgent or (type(wake) is Nudge and wake.guard):
+            self._guarded_ns = now_ns
         super().handle(wake)
         if self._decision is not None:
             self._decision.record(self.clock() - now_ns)

@@ -98,6 +98,20 @@ def test_a_broken_guard_does_not_wait_for_the_gap() -> None:
     ]
 
 
+def test_a_broken_guard_waits_for_another_one_but_for_no_other_run() -> None:
+    desk = Desk()
+    desk.at(0, Nudge(cause_ns=1))
+    desk.at(0, Nudge(cause_ns=2, guard=True))
+    desk.at(0, Nudge(cause_ns=3, guard=True))
+    desk.at(20, Nudge(cause_ns=4))
+    assert desk.runs == [
+        (0, Nudge(cause_ns=1)),
+        (0, Nudge(cause_ns=2, guard=True)),
+        (1, Nudge(cause_ns=3, guard=True)),
+        (20, Nudge(cause_ns=4)),
+    ]
+
+
 def test_a_broken_guard_is_not_forgotten_for_what_is_held_or_comes_next() -> None:
     desk = Desk()
     desk.at(0, Nudge(cause_ns=1))
