@@ -78,7 +78,7 @@ FEEDS = tuple(name for name, routes in ROUTES.items() if m.FeedStatus in routes)
 # executor and the monitor, whose runs are the longest, are 10 to 20 ms apart.
 PERIODS_NS: dict[str, Ns] = {
     "executor": 50 * NS_PER_MS,
-    "strategy": 50 * NS_PER_MS,
+    "strategy": 50 * NS_PER_MS,  # its place; how long is a setting (hz)
     "orders": NS_PER_S,
     "cancels": NS_PER_S,
     "reads": 250 * NS_PER_MS,

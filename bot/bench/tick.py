@@ -2,8 +2,8 @@
 
 A step moves the reference price beyond the guard of one quote. Where somebody took that quote just before, the new one
 is posted at once; where it still rests, it is cancelled. Beside each step the same frame goes to an echo, to a
-skeleton of our own parts, and to pipelines of stock parts. A step is soon taken back, and keeps clear of the turn of a second, where volatility looks.
-The journal says which requests the frame caused; those that came for another reason are no samples.
+skeleton of our own parts, and to pipelines of stock parts. A step is soon taken back, and keeps clear of the turn of a
+second, where volatility looks. The journal says which requests the frame caused; those that came for another reason are no samples.
 """
 
 from __future__ import annotations

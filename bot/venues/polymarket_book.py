@@ -279,7 +279,7 @@ class MarketFeed(Conversation):
                 self.skipped += 1
                 continue
             token.frame_ns = now_ns
-            if token.ready:  # or deltas count for nothing
+            if token.ready:  # TokenBook.change without its call: this is done for each change of each frame
                 (token.bids if side == "BUY" else token.asks).put(px, qty)
             followed.last_changes = frame
             changed.add(followed)

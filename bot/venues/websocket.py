@@ -35,7 +35,7 @@ BACKOFF_S_MAX = 30.0
 HEALTHY_NS: Ns = 60 * NS_PER_S  # a connection that lived this long ends a row of failures
 READ_BYTES = 65_536
 RENEWAL_NS: Ns = 10 * NS_PER_S  # between two tries at a planned second connection
-SETTLE_EVERY = 32  # frames of a backlog
+SETTLE_EVERY = 32  # frames of a backlog between two views of what they change
 YIELD_BYTES = 10_000  # of frames between two chances for other threads: one costs 29 us, as much as ten small frames
 
 

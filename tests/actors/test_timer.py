@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 from actors.base import Actor
 from actors.mailbox import Mailbox
 from actors.router import Directory, Health, Router
 from actors.timer import TimerActor
+from actors.wiring import PERIODS_NS
+from bot.app import TICKS_APART_NS
 from bot.messages import Message, TimerTick
-from bot.units import NS_PER_MS
+from bot.units import NS_PER_MS, NS_PER_S
 
 FOREVER_S = 10.0
 
@@ -67,6 +70,16 @@ def test_names_of_one_period_are_ticked_apart() -> None:
     assert told["b"] == [1_007]
     assert told["c"] == [1_004, 1_014]
     assert told["quick"] == [1_001, 1_003, 1_005, 1_007, 1_009, 1_011, 1_013]
+
+
+def test_the_longest_runs_of_a_bot_begin_apart() -> None:
+    """Or a tick of the strategy waits until the status record is written."""
+    bench = Bench(PERIODS_NS, apart_ns=TICKS_APART_NS)
+    bench.until(4 * NS_PER_S)
+    long = [(now_ns, name) for name, now_ns, _ in bench.ticks if name in ("executor", "strategy", "monitor")]
+    assert {name for _, name in long} == {"executor", "strategy", "monitor"}
+    gaps = [later[0] - one[0] for one, later in pairwise(sorted(long))]
+    assert min(gaps) >= TICKS_APART_NS
 
 
 def test_missed_ticks_are_not_made_up_and_the_grid_is_kept() -> None:
