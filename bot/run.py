@@ -32,6 +32,7 @@ from bot.systemd import ServiceManager
 
 FLAT, NOT_FLAT, INTERNAL, ENDED_HALTED = 0, 5, 70, 75
 LOOK_S = 0.25
+SAME_S = 0.2
 ROOT_LEASE_NS_MAX = 5_000_000_000
 STOP_S_MAX = 10.0
 
@@ -57,11 +58,17 @@ class StartOptions:
 
 @dataclass(slots=True)
 class Signals:
-    """SIGINT, SIGTERM and a terminal that hangs up, as a count: the first asks to stop, the second to stop without verifying."""
+    """SIGINT, SIGTERM and a terminal that hangs up, as a count: the first asks to stop, the second to stop without verifying.
 
+    What comes within SAME_S of the first is no second one: a shell that hangs up and `timeout` send theirs to the process
+    and to its group.
+    """
+
+    clock_s: Callable[[], float] = time.monotonic
     count: int = 0
     name: str = ""
     seen: threading.Event = field(default_factory=threading.Event)
+    _first_s: float = 0.0
 
     def install(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -69,6 +76,10 @@ class Signals:
                 signal.signal(number, self._on)
 
     def _on(self, number: int, _: FrameType | None) -> None:
+        now_s = self.clock_s()
+        if self.count and now_s - self._first_s < SAME_S:
+            return
+        self._first_s = self._first_s if self.count else now_s
         self.count += 1
         self.name = signal.Signals(number).name
         self.seen.set()

@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from bot.control import ask
+from bot.run import SAME_S
 from bot.sim.server import VenueOptions, VenueThread
 from bot.state import read_json
 
@@ -142,6 +143,8 @@ def test_a_second_signal_skips_the_verification_but_not_the_cancel_and_the_guard
     maker.quoting()
     maker.process.send_signal(signal.SIGINT)
     until(lambda: "stopping: signal SIGINT" in (maker.run_dir / "bot.log").read_text(), 2, "it has heard the first")
+    heard_s = time.monotonic()
+    until(lambda: time.monotonic() > heard_s + SAME_S, 2, "no longer the same request")
     code, summary = maker.end()
     assert (code, summary["flat_verified"]) == (5, False)
     until(lambda: not maker.resting(), 2, "cancelled")

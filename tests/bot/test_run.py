@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,17 @@ import pytest
 from bot import run
 from bot.errors import SettingsError
 from bot.systemd import ServiceManager
+
+
+def test_one_request_to_stop_may_come_as_several_signals() -> None:
+    """As from `timeout` or a shell that hangs up: to the process and to its group. Found when `timeout -s INT` ended a run
+    without verifying."""
+    now_s = 100.0
+    signals = run.Signals(clock_s=lambda: now_s)
+    for later_s, count in ((0.0, 1), (0.001, 1), (run.SAME_S - 0.001, 1), (run.SAME_S, 2), (run.SAME_S + 0.001, 3)):
+        now_s = 100.0 + later_s
+        signals._on(signal.SIGINT, None)
+        assert signals.count == count and signals.name == "SIGINT" and signals.seen.is_set()
 
 
 @pytest.mark.parametrize(
