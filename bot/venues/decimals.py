@@ -5,29 +5,34 @@ For market data only: digits finer than the scale are rounded here, where units.
 
 from __future__ import annotations
 
-from bot.units import E8, NS_PER_MS, NS_PER_S, Ns, Px, Qty, scaled
+from collections.abc import Callable
+
+from bot.units import E8, NS_PER_MS, NS_PER_S, PX_ONE, Ns, Px, Qty, scaled
 
 # A double holds the product within 0.25 of the integer it stands for up to here, so that rounding finds it.
 _EXACT_MAX = 1e15
 
-# Prices of a book have few different texts, so they are remembered: twice the prices on the finest grid.
-_PX_SEEN: dict[str, Px] = {}
-_PX_SEEN_MAX = 20_000
 
-# Sizes of a book's levels mostly stand from one snapshot to the next.
-_QTY_SEEN: dict[str, Qty] = {}
-_QTY_SEEN_MAX = 50_000
+class _Seen(dict[str, int]):
+    """Integers by their texts, which mostly come again: a known one costs no call of Python's. Forgets all when it is full."""
+
+    def __init__(self, read: Callable[[str], int], most: int) -> None:
+        super().__init__()
+        self._read = read
+        self._most = most
+
+    def __missing__(self, text: str) -> int:
+        value = self._read(text)
+        if len(self) >= self._most:
+            self.clear()
+        self[text] = value
+        return value
 
 
 def fast_px(text: str) -> Px:
     """ "0.52" to 5200. Raises ValueError."""
-    px = _PX_SEEN.get(text)
-    if px is None:
-        value = float(text) * 1e4
-        px = int(value + 0.5) if 0.0 <= value < _EXACT_MAX else scaled(text, 4)
-        if len(_PX_SEEN) < _PX_SEEN_MAX:
-            _PX_SEEN[text] = px
-    return px
+    value = float(text) * 1e4
+    return int(value + 0.5) if 0.0 <= value < _EXACT_MAX else scaled(text, 4)
 
 
 def fast_qty(text: str) -> Qty:
@@ -36,15 +41,17 @@ def fast_qty(text: str) -> Qty:
     return int(value + 0.5) if 0.0 <= value < _EXACT_MAX else scaled(text, 6)
 
 
-def known_qty(text: str) -> Qty:
-    """Like fast_qty, for texts that are likely to come again."""
-    qty = _QTY_SEEN.get(text)
-    if qty is None:
-        qty = fast_qty(text)
-        if len(_QTY_SEEN) >= _QTY_SEEN_MAX:
-            _QTY_SEEN.clear()
-        _QTY_SEEN[text] = qty
-    return qty
+def _level_px(text: str) -> Px:
+    px = fast_px(text)
+    if not 0 < px < PX_ONE:
+        raise ValueError("a price outside of 0 to 1")
+    return px
+
+
+# Like fast_px, for the price of an order, and like fast_qty. The prices of a book have few different texts, twice those on the
+# finest grid; its sizes mostly stand from one snapshot to the next.
+known_px: Callable[[str], Px] = _Seen(_level_px, 20_000).__getitem__
+known_qty: Callable[[str], Qty] = _Seen(fast_qty, 50_000).__getitem__
 
 
 def fast_e8(text: str) -> E8:

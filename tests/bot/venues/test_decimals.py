@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.units import decimal_text, parse_px, parse_qty, scaled
-from bot.venues.decimals import fast_e8, fast_px, fast_qty, known_qty, utc_ns
+from bot.units import PX_ONE, decimal_text, parse_px, parse_qty, scaled
+from bot.venues.decimals import _Seen, fast_e8, fast_px, fast_qty, known_px, known_qty, utc_ns
 
 
 @given(st.integers(0, 20_000))
 def test_prices_are_exact(px: int) -> None:
     text = decimal_text(px, 4)
     assert fast_px(text) == parse_px(text) == px
+    if 0 < px < PX_ONE:
+        assert known_px(text) == known_px(text) == px
 
 
 @given(st.integers(0, 10**18))
@@ -30,9 +32,23 @@ def test_reference_prices_are_exact_with_and_without_trailing_zeros(value: int, 
 
 @pytest.mark.parametrize("text", ["", "NaN", "inf", "-inf", "abc", "1.2.3", "1e20", "1e400", "1e999990", "9" * 5000])
 def test_what_is_no_number_is_refused(text: str) -> None:
-    for read in (fast_px, fast_qty, fast_e8):
-        with pytest.raises(ValueError):
-            read(text)
+    for read in (fast_px, fast_qty, fast_e8, known_px, known_qty):
+        for _ in range(2):  # nor remembered
+            with pytest.raises(ValueError):
+                read(text)
+
+
+@pytest.mark.parametrize("text", ["0", "1", "-0.1", "1.0001", "0.00004"])
+def test_no_level_of_a_book_is_at_or_beyond_its_ends(text: str) -> None:
+    with pytest.raises(ValueError, match="outside of 0 to 1"):
+        known_px(text)
+
+
+def test_what_was_seen_is_forgotten_when_it_is_too_much() -> None:
+    asked: list[str] = []
+    seen = _Seen(lambda text: asked.append(text) or int(text), 3)
+    assert [seen[str(n)] for n in (1, 2, 3, 1, 4, 1)] == [1, 2, 3, 1, 4, 1]
+    assert asked == ["1", "2", "3", "4", "1"] and len(seen) == 2
 
 
 def test_negative_numbers_keep_their_sign() -> None:

@@ -12,7 +12,8 @@ from bot.errors import FrameError
 from bot.market import Market, Rule
 from bot.messages import FeedStatus, MarketDropped, MarketListed, MarketResolved, Nudge, TickSizeChange
 from bot.units import NS_PER_MS, NS_PER_S, Ns
-from bot.venues.polymarket_book import ASKS_MAX, USUAL_END, MarketFeed
+from bot.venues import polymarket_book
+from bot.venues.polymarket_book import ASKS_MAX, USUAL_END, USUAL_HEAD, MarketFeed
 
 START_NS = 1_793_750_400 * NS_PER_S
 UP, DOWN = "123456789", "987654321"
@@ -214,7 +215,7 @@ ODD_ROWS: list[Any] = [
 
 @pytest.mark.parametrize("odd", [None, *ODD_ROWS])
 def test_the_usual_order_of_keys_is_read_as_any_other_is(odd: Any) -> None:
-    """Nearly every frame ends with its type, and takes a faster way."""
+    """Nearly every frame begins or ends with its type, and takes a faster way."""
     rows = [
         change(UP, "0.52", "36.123456", "BUY", ("0.52", "0.53")),
         change(DOWN, "0.48", "36.123456", "SELL", ("", "")),
@@ -223,19 +224,33 @@ def test_the_usual_order_of_keys_is_read_as_any_other_is(odd: Any) -> None:
         change("77", "0.5", "1", "BUY"),
         *([] if odd is None else [odd]),
     ]
-    frame = changes(*rows)
-    usual = {key: frame[key] for key in ("market", "price_changes", "timestamp", "event_type")}
-    assert orjson.dumps(usual).endswith(USUAL_END) and not orjson.dumps(frame).endswith(USUAL_END)
+    first = changes(*rows)
+    last = {key: first[key] for key in ("market", "price_changes", "timestamp", "event_type")}
+    other = {key: first[key] for key in ("market", "event_type", "price_changes", "timestamp")}
+    assert orjson.dumps(first).startswith(USUAL_HEAD) and orjson.dumps(last).endswith(USUAL_END)
+    assert not orjson.dumps(other).startswith(USUAL_HEAD) and not orjson.dumps(other).endswith(USUAL_END)
     found = []
-    for body in (frame, usual):
+    for body in (other, first, last):
         bench = Bench()
         snapshots(bench)
         bench.send(body, 3)
         assert bench.view is not None
         found.append((bench.view, bench.feed.counters(), bench.feed.stale(4)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert found[0][0].bids[:2] == ((5200, 36_123_456), (5100, 7_000_000)) and found[0][0].asks == ((5400, 7_000_000),)
     assert found[0][1]["skipped"] == (odd is not None)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_both_usual_orders_take_the_faster_way(monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    bench = Bench()
+    snapshots(bench)
+    frame = changes(change(UP, "0.52", "36", "BUY"))
+    keys = sorted(frame, key=lambda key: (key == "event_type") != first)
+    text = orjson.dumps({key: frame[key] for key in keys})
+    monkeypatch.setattr(polymarket_book.orjson, "loads", lambda text: pytest.fail("read the long way"))
+    assert bench.feed.decode(text, 3) == []
+    assert [type(message) for message in bench.feed.settle(3)] == [Nudge]
 
 
 @pytest.mark.parametrize(
@@ -243,10 +258,14 @@ def test_the_usual_order_of_keys_is_read_as_any_other_is(odd: Any) -> None:
     [
         b'{"price_changes":[' + USUAL_END,
         b'{"price_changes":"\xff",' + USUAL_END,
+        USUAL_HEAD + b'"price_changes":[',
+        USUAL_HEAD[:-1],
+        USUAL_HEAD + b'"unread":"\xff","price_changes":[]}',
+        b'{"unread":"\xff","price_changes":[],' + USUAL_END,
         b'{"price_changes":[{"asset_id":"1\xff\xc3("}],' + USUAL_END,
     ],
 )
-def test_a_frame_that_only_ends_as_usual_is_malformed(frame: bytes) -> None:
+def test_a_frame_that_only_looks_usual_is_malformed(frame: bytes) -> None:
     bench = Bench()
     snapshots(bench)
     assert bench.feed.decode(frame, 9) == []
