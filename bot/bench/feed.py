@@ -183,6 +183,7 @@ class _Counted(Conversation):
     """Has frames decoded by a feed, and says when the last one was."""
 
     name = "bench"
+    gives_way = MarketFeed.gives_way
 
     def __init__(self, url: str, made: MarketFeed, done: threading.Event, count: int) -> None:
         super().__init__()

@@ -24,6 +24,7 @@ class Conversation:
     ping_every_s = 4.0  # two lost answers before the silence below
     silence_max_s = 10.0
     message_bytes_max = 8 * 1024 * 1024
+    gives_way = False  # within a burst other threads go first now and then: nothing of this stream is urgent
 
     def __init__(self) -> None:
         self.outbox: deque[str] = deque()

@@ -92,6 +92,7 @@ class MarketFeed(Conversation):
 
     name = "market"
     ping_text = "PING"
+    gives_way = True
 
     def __init__(self, *, url: str, caches: Caches, clock: Callable[[], Ns], utc: Callable[[Ns], Ns]) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import websocket
 
 import bot.venues.websocket as module
 from bot.errors import FrameError
@@ -218,6 +219,30 @@ def test_frames_become_messages_after_the_connection_was_announced(venue: Venue,
     assert [desk.next() for _ in range(200)] == [Nudge(cause_ns=number) for number in range(200)]
     assert desk.reader.messages == 200 and desk.reader.reconnects == 0 and desk.reader.connected
     assert desk.talk.prepared == 1 and desk.frames and desk.frames[-1] == desk.reader.last_frame_ns
+
+
+@pytest.mark.parametrize(("gives_way", "paused_after"), [(True, [2, 4]), (False, [])])
+def test_only_a_stream_that_gives_way_pauses_within_a_burst(gives_way: bool, paused_after: list[int]) -> None:
+    pauses: list[int] = []
+
+    class Counted(Reader):
+        """Notes after how many frames it would pause, and does not."""
+
+        def _pause(self) -> None:
+            pauses.append(self.messages)
+
+    near, far = socket.socketpair()
+    with near, far:
+        ws = websocket.WebSocket()
+        ws.sock = near
+        link = module.Link(ws, 1 << 20)
+        frames = [str(number).encode().rjust(6_000) for number in range(5)]
+        burst = b"".join(b"\x81\x7e" + len(frame).to_bytes(2, "big") + frame for frame in frames)
+        talk = Talk("")
+        talk.gives_way = gives_way
+        told: list[Message] = []
+        assert Counted(talk, told.extend)._take(link, burst) == ""
+    assert told == [Nudge(cause_ns=number) for number in range(5)] and pauses == paused_after
 
 
 def test_text_pings_start_after_the_subscription_and_go_on(venue: Venue, desks: list[Desk]) -> None:
