@@ -48,6 +48,7 @@ class Latency:
         self._since_ns = clock()
         self._slow: tuple[tuple[Ns, Ns, str], ...] = ()  # elapsed, when, why; slowest first
         self._slow_ns: Ns = 0  # what is faster than that is none of them
+        self._said: dict[str, float | int | None] = {"p50": None, "p99": None, "p999": None, "max": None, "n": 0}
         self.count = 0
         self.max_ns: Ns = 0
 
@@ -70,16 +71,18 @@ class Latency:
         self._slow_ns = self._slow[-1][0] if len(self._slow) == SLOW_KEPT else 0
 
     def summary(self) -> dict[str, float | int | None]:
-        """Microseconds: percentiles, to the middle of their step; `max` and `n` exactly."""
+        """Microseconds: percentiles, to the middle of their step; `max` and `n` exactly. The same as before where nothing is new."""
         now_ns = self._clock()
-        if now_ns - self._since_ns > HALF_NS:
+        rolled = now_ns - self._since_ns > HALF_NS
+        if rolled:
             self._since_ns = now_ns
             self._before, self._counts = self._counts, [0] * BUCKETS
-        if not self.count:
-            return {"p50": None, "p99": None, "p999": None, "max": None, "n": 0}
-        upto = list(accumulate(map(add, self._counts, self._before)))
-        found = {name: _at(upto, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
-        return {**found, "max": self.max_ns / 1000, "n": self.count}
+        count = self.count
+        if rolled or count != self._said["n"]:
+            upto = list(accumulate(map(add, self._counts, self._before)))
+            found = {name: _at(upto, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
+            self._said = {**found, "max": self.max_ns / 1000 if count else None, "n": count}
+        return self._said
 
     def slowest(self) -> list[dict[str, Any]]:
         now_ns = self._clock()

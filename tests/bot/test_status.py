@@ -67,6 +67,16 @@ def test_the_record_has_every_key_before_anybody_reported(status: Status, tmp_pa
     assert written["state"] == "starting" and written["uptime_s"] == 1.0
 
 
+def test_the_process_is_looked_at_once_a_second(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(range(10))
+    monkeypatch.setattr("bot.status.process_figures", lambda: {"rss_mb": next(looks)})
+    seen = []
+    for tenth in range(25):
+        status.publish(5 * NS_PER_S + tenth * NS_PER_S // 10, 0)
+        seen.append(status.record["process"]["rss_mb"])
+    assert seen == [0] * 10 + [1] * 10 + [2] * 5
+
+
 def test_reports_of_strategy_and_executor_meet_in_one_market(status: Status) -> None:
     status.observe(MarketListed(market=MARKET), 0)
     status.observe(
