@@ -17,6 +17,7 @@ from bot.venues.clob_login import Credentials, hmac_headers
 from bot.venues.signing import Signer
 
 COINCURVE, BARE = 150, 60  # orders a round
+PASSES = 10  # over all of them, or ours would be over in a moment that is not like the others
 
 
 def run() -> Figures:
@@ -40,14 +41,14 @@ def run() -> Figures:
                 rounds[name].append(percentiles(answer["took_ns"]))
                 posted += answer["posted"]
             took_ns, bodies = [], []
-            for order in [_order(json.loads(text)["order"]) for text in posted]:
+            for order in [_order(json.loads(text)["order"]) for text in posted] * PASSES:
                 began_ns = time.perf_counter_ns()
                 named = msgspec.structs.replace(order, order_id=signer.order_id_of(order))
                 body = signer.body(named, API_KEY)
                 headers("POST", "/order", body, 1_700_000_000)
                 took_ns.append(time.perf_counter_ns() - began_ns)
                 bodies.append(body)
-            equal = equal and bodies == [text.encode() for text in posted]
+            equal = equal and bodies == [text.encode() for text in posted] * PASSES
             rounds["ours"].append(percentiles(took_ns))
     ours = medians(rounds.pop("ours"))
     peers = {name: against(ours, medians(figures), TIMES) for name, figures in rounds.items()}
