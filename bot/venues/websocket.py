@@ -36,10 +36,8 @@ HEALTHY_NS: Ns = 60 * NS_PER_S  # a connection that lived this long ends a row o
 READ_BYTES = 65_536
 RENEWAL_NS: Ns = 10 * NS_PER_S  # between two tries at a planned second connection
 SETTLE_EVERY = 32  # frames of a backlog between two views of what they change
-YIELD_BYTES = (
-    10_000  # between two pauses of a stream that gives way: one costs 29 us of processor time, as ten small frames do
-)
-YIELD_S = 150e-6  # so that a fill gets from its reader to the executor without meeting the burst again
+YIELD_BYTES = 20_000  # between two pauses of a stream that gives way: some thirty changes, or two books
+YIELD_S = 300e-6  # so that a fill gets from its reader to the executor without meeting the burst again
 
 
 class Attempt(threading.Thread):

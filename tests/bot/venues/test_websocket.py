@@ -236,7 +236,7 @@ def test_only_a_stream_that_gives_way_pauses_within_a_burst(gives_way: bool, pau
         ws = websocket.WebSocket()
         ws.sock = near
         link = module.Link(ws, 1 << 20)
-        frames = [str(number).encode().rjust(6_000) for number in range(5)]
+        frames = [str(number).encode().rjust(12_000) for number in range(5)]
         burst = b"".join(b"\x81\x7e" + len(frame).to_bytes(2, "big") + frame for frame in frames)
         talk = Talk("")
         talk.gives_way = gives_way
