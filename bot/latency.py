@@ -57,9 +57,9 @@ class Latency:
         bits = elapsed_ns.bit_length()
         index = max(elapsed_ns, 0) if bits <= 5 else (bits - 5) * STEPS + (elapsed_ns >> (bits - 5))
         self._counts[min(index, BUCKETS - 1)] += 1
-        self.count += 1
         if elapsed_ns > self.max_ns:
             self.max_ns = elapsed_ns
+        self.count += 1  # last, for it says that there is something new
         if elapsed_ns > self._slow_ns:
             self._note(elapsed_ns, why())
 

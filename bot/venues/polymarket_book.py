@@ -33,7 +33,7 @@ DOUBLINGS_MAX = 5  # of the patience with a market for which new connections did
 SIZE_MAX = 9e12  # shares: as micro-shares they just fit 64 bits
 
 USUAL_HEAD = b'{"event_type":"price_change",'  # nearly every frame begins so, or ends as below; any other order of its
-USUAL_END = b'"event_type":"price_change"}'  # keys is read as well, which takes three times as long
+USUAL_END = b'"event_type":"price_change"}'  # keys is read as well, which takes twice as long
 
 
 class Change(msgspec.Struct, gc=False):

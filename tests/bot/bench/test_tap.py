@@ -6,9 +6,6 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from bot.bench.listener import open_stream
 from bot.bench.tap import Answerer, Messages, Relay, Request, Stream, Tap, Through
@@ -16,13 +13,6 @@ from bot.venues.clob_http import Connection, RequestFailed
 from bot.venues.frames import TEXT, FrameBuffer
 
 WAIT_S = 5.0
-
-
-@pytest.fixture
-def tap() -> Iterator[Tap]:
-    made = Tap()
-    yield made
-    made.close()
 
 
 def test_messages_are_taken_apart_wherever_the_stream_is_cut() -> None:

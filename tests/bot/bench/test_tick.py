@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import orjson
 import pytest
 
@@ -11,13 +9,6 @@ from bot.bench.tap import Tap
 from bot.bench.tick import Peer
 
 WAIT_S = 20.0
-
-
-@pytest.fixture
-def tap() -> Iterator[Tap]:
-    made = Tap()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("module", ["bot.bench.echo", "bot.bench.skeleton"])
