@@ -36,7 +36,8 @@ HEALTHY_NS: Ns = 60 * NS_PER_S  # a connection that lived this long ends a row o
 READ_BYTES = 65_536
 RENEWAL_NS: Ns = 10 * NS_PER_S  # between two tries at a planned second connection
 SETTLE_EVERY = 32  # frames of a backlog between two views of what they change
-YIELD_BYTES = 20_000  # between two pauses of a stream that gives way: some thirty changes, or two books
+YIELD_BYTES = 20_000  # of a burst between two pauses of a stream that gives way: some thirty changes
+LONG_BYTES = 5_000  # a frame after which such a stream pauses at once: a whole book, which takes as long as ten changes
 YIELD_S = 300e-6  # so that a fill gets from its reader to the executor without meeting the burst again
 
 
@@ -450,8 +451,11 @@ class Reader(threading.Thread):
         if self._on_frame is not None:
             self._on_frame(now)
         decode, deliver = self.conversation.decode, self._deliver
-        taken = 0
+        taken, due = 0, False
         for count, (opcode, payload) in enumerate(frames, 1):
+            if due:
+                taken, due = 0, False
+                self._pause()
             if opcode <= BINARY:
                 self.messages += 1
                 told = decode(payload, now)
@@ -467,10 +471,10 @@ class Reader(threading.Thread):
                 self._tell(self.conversation.settle(now))
                 self.stamp_ns = self._clock()
             taken += len(payload)
-            if taken > YIELD_BYTES and self.conversation.gives_way:
-                taken = 0
-                self._pause()
+            due = self.conversation.gives_way and (taken > YIELD_BYTES or len(payload) > LONG_BYTES)
         self._tell(self.conversation.settle(now))
+        if due:
+            self._pause()
         return ""
 
     def _pause(self) -> None:

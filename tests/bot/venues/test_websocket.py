@@ -221,28 +221,43 @@ def test_frames_become_messages_after_the_connection_was_announced(venue: Venue,
     assert desk.talk.prepared == 1 and desk.frames and desk.frames[-1] == desk.reader.last_frame_ns
 
 
-@pytest.mark.parametrize(("gives_way", "paused_after"), [(True, [2, 4]), (False, [])])
-def test_only_a_stream_that_gives_way_pauses_within_a_burst(gives_way: bool, paused_after: list[int]) -> None:
-    pauses: list[int] = []
+@pytest.mark.parametrize(
+    ("gives_way", "lengths", "events"),
+    [
+        (True, [600] * 70, ["told", 34, "told", 68, "told"]),  # when so much was read
+        (True, [600, 600, 10_000, 600, 10_000], [3, "told", 5]),  # after each long one, and not before it was told
+        (True, [600] * 30, ["told"]),
+        (False, [600] * 30 + [10_000], ["told"]),
+    ],
+)
+def test_only_a_stream_that_gives_way_pauses_within_a_burst(
+    gives_way: bool, lengths: list[int], events: list[int | str]
+) -> None:
+    seen: list[int | str] = []
+
+    class Settled(Talk):
+        def settle(self, now_ns: Ns) -> list[Message]:
+            seen.append("told")
+            return []
 
     class Counted(Reader):
         """Notes after how many frames it would pause, and does not."""
 
         def _pause(self) -> None:
-            pauses.append(self.messages)
+            seen.append(self.messages)
 
     near, far = socket.socketpair()
     with near, far:
         ws = websocket.WebSocket()
         ws.sock = near
         link = module.Link(ws, 1 << 20)
-        frames = [str(number).encode().rjust(12_000) for number in range(5)]
+        frames = [str(number).encode().rjust(length) for number, length in enumerate(lengths)]
         burst = b"".join(b"\x81\x7e" + len(frame).to_bytes(2, "big") + frame for frame in frames)
-        talk = Talk("")
+        talk = Settled("")
         talk.gives_way = gives_way
         told: list[Message] = []
         assert Counted(talk, told.extend)._take(link, burst) == ""
-    assert told == [Nudge(cause_ns=number) for number in range(5)] and pauses == paused_after
+    assert told == [Nudge(cause_ns=number) for number in range(len(lengths))] and seen == events
 
 
 def test_text_pings_start_after_the_subscription_and_go_on(venue: Venue, desks: list[Desk]) -> None:
