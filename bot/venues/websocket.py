@@ -7,6 +7,8 @@ conversation's business, and where its messages go the owner's.
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import random
 import select
 import socket
@@ -103,6 +105,9 @@ class Link:
         self.sock: socket.socket = ws.sock
         self.sock.settimeout(SEND_TIMEOUT_S)
         self.fd = self.sock.fileno()
+        # A plain socket with a timeout polls before it reads, and so lets go of the interpreter twice.
+        tls = isinstance(self.sock, ssl.SSLSocket)
+        self._recv: Callable[[int], bytes] = self.sock.recv if tls else functools.partial(os.read, self.fd)
         self.frames = FrameBuffer(bytes_max)
         self.spoken = False
 
@@ -120,8 +125,8 @@ class Link:
     def read(self) -> bytes | None:
         """What has come; empty at the end of the stream; None when a TLS record is not complete yet."""
         try:
-            return self.sock.recv(READ_BYTES)
-        except (TimeoutError, ssl.SSLWantReadError):
+            return self._recv(READ_BYTES)
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
             return None
 
     def close(self, code: int = 1000) -> None:
