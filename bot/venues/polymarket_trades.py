@@ -15,9 +15,11 @@ from bot.messages import ExecType, ExecutionReport, Side, Source, TradeStatus
 from bot.units import NS_PER_MS, NS_PER_S, Ns, Px, Qty, is_storable
 
 _STATUS = {status.value: status for status in TradeStatus} | {"MATCHED_NOT_BROADCASTED": TradeStatus.MATCHED}
+_SIDES = {side.value: side for side in Side}  # a call of the enum costs more than the rest of a field
 
 # The venue stamps in seconds or in milliseconds; a number above this is milliseconds.
 _MS_ABOVE = 100_000_000_000
+PLAIN_MAX = 14  # digits, so that six more are within 64 bits
 _MS_END = 9_000_000_000_000  # the year 2255: in nanoseconds it just fits 64 bits
 
 
@@ -33,18 +35,24 @@ def trade_status(text: object) -> TradeStatus:
 def side_of(text: object) -> Side:
     """Raises FrameError."""
     try:
-        return Side(str(text).upper())
-    except ValueError:
+        return _SIDES[str(text).upper()]
+    except KeyError:
         raise FrameError(f"unknown side {text!r}") from None
+
+
+def _is_plain(digits: str) -> bool:
+    """Nearly every number is: then the way over Decimal, long and rarely in the caches, is not needed."""
+    return len(digits) < PLAIN_MAX and digits.isascii() and digits.isdecimal()
 
 
 def stamp_ns(value: object) -> Ns:
     """A stamp in seconds or milliseconds, number or text, as wall-clock ns; 0 when absent or no time near ours."""
+    text = str(value)
     try:
-        number = Decimal(str(value))
-    except ArithmeticError:
-        return 0
-    if not number.is_finite() or not 0 < number < _MS_END:
+        number = int(text) if _is_plain(text) else Decimal(text)
+        if not 0 < number < _MS_END:
+            return 0
+    except ArithmeticError:  # no number, or NaN
         return 0
     return int(number * (NS_PER_MS if number > _MS_ABOVE else NS_PER_S))
 
@@ -56,9 +64,14 @@ def decimal_of(record: Mapping[str, Any], name: str, digits: int) -> int:
     booked is the worse error.
     """
     try:
-        value = Decimal(str(record[name])).scaleb(digits)
+        text = str(record[name])
     except KeyError:
         raise FrameError(f"field {name!r} is missing") from None
+    whole_text, _, decimals = text.partition(".")
+    if len(decimals) <= digits and _is_plain(whole_text + decimals):
+        return int(whole_text + decimals.ljust(digits, "0"))
+    try:
+        value = Decimal(text).scaleb(digits)
     except ArithmeticError:
         raise FrameError(f"field {name!r} is not a decimal: {str(record[name])[:80]!r}") from None
     if not is_storable(value):
@@ -89,8 +102,7 @@ def legs(
     status = trade_status(trade.get("status"))
     symbol = text_of(trade, "market")
     exec_type = ExecType.TRADE_CANCEL if status is TradeStatus.FAILED else ExecType.TRADE
-    utc_ns = next(filter(None, (stamp_ns(trade.get(name)) for name in ("timestamp", "last_update", "match_time"))), 0)
-    ours = {wallet.lower() for wallet in wallets}
+    utc_ns = stamp_ns(trade.get("timestamp")) or stamp_ns(trade.get("last_update")) or stamp_ns(trade.get("match_time"))
 
     def report(order_id: str, asset_id: str, side: Side, px: Px, qty: Qty, maker: bool) -> ExecutionReport:
         return ExecutionReport(
@@ -111,7 +123,7 @@ def legs(
         )
 
     reports = []
-    if _taker_is_ours(trade, api_key, ours):
+    if _taker_is_ours(trade, api_key, wallets):
         reports.append(
             report(
                 text_of(trade, "taker_order_id"),
@@ -126,9 +138,9 @@ def legs(
     if not isinstance(entries, list | tuple):
         raise FrameError("maker_orders is no list")
     for entry in entries:
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             raise FrameError("an entry of maker_orders is no object")
-        if not _is_ours(entry, api_key, ours):
+        if not _is_ours(entry, api_key, wallets):
             continue
         reports.append(
             report(
@@ -143,17 +155,21 @@ def legs(
     return reports
 
 
-def _is_ours(record: Mapping[str, Any], api_key: str, wallets: set[str]) -> bool:
-    return record.get("owner") == api_key or str(record.get("maker_address") or "").lower() in wallets
+def _is_ours(record: Mapping[str, Any], api_key: str, wallets: Collection[str]) -> bool:
+    return record.get("owner") == api_key or _of_a_wallet(record, wallets)
 
 
-def _taker_is_ours(trade: Mapping[str, Any], api_key: str, wallets: set[str]) -> bool:
+def _of_a_wallet(record: Mapping[str, Any], wallets: Collection[str]) -> bool:
+    return str(record.get("maker_address") or "").lower() in {wallet.lower() for wallet in wallets}
+
+
+def _taker_is_ours(trade: Mapping[str, Any], api_key: str, wallets: Collection[str]) -> bool:
     """The venue's word counts; against its MAKER both key and wallet must be ours (two of our orders met)."""
     trader_side = str(trade.get("trader_side") or "").upper()
     if trader_side == "TAKER":
         return True
     if trader_side == "MAKER":
-        return trade.get("owner") == api_key and str(trade.get("maker_address") or "").lower() in wallets
+        return trade.get("owner") == api_key and _of_a_wallet(trade, wallets)
     return _is_ours(trade, api_key, wallets)
 
 

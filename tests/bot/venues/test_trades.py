@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bot.errors import FrameError
 from bot.messages import ExecType, Side, Source, TradeStatus
@@ -185,3 +188,32 @@ def test_a_number_that_64_bits_do_not_hold_is_a_frame_error_at_once(text: Any) -
     with pytest.raises(FrameError):
         decimal_of({"size": text}, "size", 6)
     assert stamp_ns(text) == 0
+
+
+NUMBERS = st.one_of(
+    st.from_regex(r"-?[0-9]{0,21}(\.[0-9]{0,8})?([eE][+-]?[0-9]{1,2})?", fullmatch=True),
+    st.from_regex(r"\s?[0-9_\u0660-\u0669]{1,9}\.?[0-9_]{0,7}", fullmatch=True),
+    st.sampled_from(["", ".", "NaN", "sNaN", "-Infinity", "0", "-0", "00.50", "+1", " 1", "1__0", "\u0663", "\u00b2"]),
+)
+
+
+@given(text=NUMBERS, digits=st.sampled_from([0, 4, 6]))
+@example(text="1793750401234", digits=6)
+@example(text="0.5234567", digits=6)
+def test_the_short_way_of_a_number_ends_where_the_long_one_does(text: str, digits: int) -> None:
+    expected: int | None
+    stamped = 0
+    try:
+        number = Decimal(text)
+        scaled = number.scaleb(digits)
+        expected = int(scaled.quantize(Decimal(1), ROUND_HALF_EVEN)) if scaled < 1 << 63 else None
+        if 0 < number < 9_000_000_000_000:
+            stamped = int(number * (1_000_000 if number > 100_000_000_000 else 1_000_000_000))
+    except ArithmeticError:
+        expected = None
+    if expected is None or expected < 0:
+        with pytest.raises(FrameError):
+            decimal_of({"size": text}, "size", digits)
+    else:
+        assert decimal_of({"size": text}, "size", digits) == expected
+    assert stamp_ns(text) == stamped
