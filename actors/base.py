@@ -11,7 +11,7 @@ import pykka
 from pykka._actor import ActorInbox
 from pykka._envelope import Envelope
 
-from actors.mailbox import Mailbox
+from actors.mailbox import Bell, Mailbox
 from actors.router import Directory, Health
 from bot.errors import BotError
 from bot.messages import ChildFailed, InjectedFault, Message
@@ -79,6 +79,7 @@ class Actor(pykka.ThreadingActor):
         return Mailbox()
 
     def _start_actor_loop(self) -> None:
+        self.mailbox.bell = Bell()  # where there is no file left for it, whoever starts the actor is told
         thread = threading.Thread(target=self._actor_loop, name=self.name, daemon=self.use_daemon_thread)
         self.health.thread = thread
         self.directory.register(self.name, self.actor_ref, self.mailbox, self.health)

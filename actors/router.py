@@ -61,12 +61,22 @@ class Directory:
             self._entries[name] = (ref, health)
 
     def tell(self, name: str, message: Message) -> None:
+        self.add(name, message)
+        self.ring(name)
+
+    def add(self, name: str, message: Message) -> None:
+        """Like tell, for someone who rings when all is said."""
         entry = self._entries.get(name)
         if entry is not None:
             # Not ref.tell: it raises for a dead actor, where a closed mailbox hands the message over.
-            entry[1].mailbox.put(Envelope(message))
+            entry[1].mailbox.add(Envelope(message))
         elif message.lane is not Lane.LATEST:
             self.undelivered(name, message)
+
+    def ring(self, name: str) -> None:
+        entry = self._entries.get(name)
+        if entry is not None:
+            entry[1].mailbox.ring()
 
     def undelivered(self, name: str, message: Message) -> None:
         """Where closed mailboxes hand over what nobody will handle."""
@@ -106,12 +116,19 @@ class Router:
     """Fixed routes by message type; the shells' way out (bot.ports.Sender). An unrouted type is a programming error."""
 
     def __init__(self, directory: Directory, routes: Mapping[type[Message], Sequence[str]]) -> None:
-        self._tell = directory.tell
+        self._directory = directory
         self._routes = {message_type: tuple(names) for message_type, names in routes.items()}
 
     def send(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            names = self._routes.get(type(message))
-            assert names is not None, f"no route for {type(message).__name__}"
-            for name in names:
-                self._tell(name, message)
+        """Nobody is woken before all of it is there: two orders of one decision leave in one request."""
+        told: list[str] = []
+        try:
+            for message in messages:
+                names = self._routes.get(type(message))
+                assert names is not None, f"no route for {type(message).__name__}"
+                told += names
+                for name in names:
+                    self._directory.add(name, message)
+        finally:
+            for name in told:
+                self._directory.ring(name)

@@ -16,7 +16,7 @@ from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, _ActorStop
 
 from actors.base import Actor
-from actors.mailbox import Mailbox
+from actors.mailbox import Bell, Mailbox
 from actors.router import Directory, Router
 from bot.messages import (
     BotState,
@@ -139,14 +139,14 @@ def test_a_stop_does_not_overtake_facts() -> None:
     assert drain(mailbox) == [MassCancel(), resume(1), _ActorStop(), resume(2)]
 
 
-def test_take_returns_the_run_of_one_type_at_the_head_and_leaves_no_wake_up_behind() -> None:
+def test_take_returns_the_run_of_one_type_at_the_head_and_nothing_else() -> None:
     mailbox = Mailbox()
     put(mailbox, cancel(1), cancel(2), cancel(3), cancel(4), resume(5), cancel(6))
     assert mailbox.get().message == cancel(1)
     assert mailbox.take(CancelOrder, 2) == [cancel(2), cancel(3)]
     assert mailbox.take(CancelOrder, 9) == [cancel(4)]
     assert mailbox.take(CancelOrder, 9) == []
-    assert mailbox._wake.qsize() == 2
+    assert mailbox.stats().depth == 2
     assert drain(mailbox) == [resume(5), cancel(6)]
     assert mailbox.stats().delivered == 6
 
@@ -157,14 +157,64 @@ def test_take_leaves_an_asked_message_to_get() -> None:
     assert mailbox.take(CancelOrder, 9) == []
 
 
-def test_a_token_that_comes_after_its_item_was_taken_does_not_confuse_get() -> None:
+def asleep(mailbox: Mailbox) -> tuple[threading.Thread, list[Any]]:
+    """A reader that sleeps, and what it gets: one message."""
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(mailbox.get().message), daemon=True)
+    thread.start()
+    while not mailbox._asleep:
+        time.sleep(0)
+    return thread, got
+
+
+def test_who_sleeps_wakes_at_the_ring_and_finds_all_that_was_added_before() -> None:
     mailbox = Mailbox()
-    mailbox._lossless.append((0, Envelope(cancel(1))))  # a producer between its append and its token
-    assert mailbox.take(CancelOrder, 9) == [cancel(1)]
-    mailbox._wake.put(None)
-    put(mailbox, resume(2))
-    assert mailbox.get().message == resume(2)
-    assert mailbox._wake.qsize() == 0
+    thread, got = asleep(mailbox)
+    for message in (cancel(1), report("a"), cancel(2)):
+        mailbox.add(Envelope(message))
+    assert mailbox._asleep, "to add wakes nobody"
+    mailbox.ring()
+    thread.join(FOREVER_S)
+    assert got == [cancel(1)] and mailbox.take(CancelOrder, 9) == [cancel(2)]
+    mailbox.ring()
+    assert drain(mailbox) == [report("a")]
+
+
+def test_a_quiet_view_wakes_nobody() -> None:
+    mailbox = Mailbox()
+    thread, got = asleep(mailbox)
+    put(mailbox, report("a"))
+    assert mailbox._asleep
+    put(mailbox, tick("x"))
+    thread.join(FOREVER_S)
+    assert got == [report("a")] and drain(mailbox) == [tick("x")]
+
+
+def test_a_ring_that_came_too_late_for_one_sleep_ends_the_next_for_nothing() -> None:
+    mailbox = Mailbox()
+    mailbox.bell = Bell()
+    mailbox.bell.ring()
+    thread, got = asleep(mailbox)
+    put(mailbox, resume(1))
+    thread.join(FOREVER_S)
+    assert got == [resume(1)] and mailbox.empty()
+
+
+def test_who_sleeps_until_an_alarm_is_woken_before_it() -> None:
+    mailbox = Mailbox()
+    mailbox.set_alarm(mailbox.clock() + int(2 * FOREVER_S * 1e9), Nudge())
+    thread, got = asleep(mailbox)
+    put(mailbox, resume(1))
+    thread.join(FOREVER_S)
+    assert got == [resume(1)]
+
+
+def test_to_close_ends_a_sleep() -> None:
+    mailbox = Mailbox()
+    thread, got = asleep(mailbox)
+    mailbox.close(lambda message: None)
+    thread.join(FOREVER_S)
+    assert isinstance(got[0], _ActorStop)
 
 
 def test_stats_show_depth_high_water_and_age_of_facts_apart_from_views() -> None:

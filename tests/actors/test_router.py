@@ -46,6 +46,38 @@ def test_a_type_without_a_route_is_a_programming_error() -> None:
         Router(Directory(), {}).send([Nudge()])
 
 
+class Noted(Directory):
+    """Remembers what was done, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[str, str]] = []
+
+    def add(self, name: str, message: Message) -> None:
+        super().add(name, message)
+        self.log.append(("add", name))
+
+    def ring(self, name: str) -> None:
+        super().ring(name)
+        self.log.append(("ring", name))
+
+
+def test_nobody_is_woken_before_all_of_one_send_is_there() -> None:
+    directory = Noted()
+    for name in ("first", "second"):
+        enter(directory, name)
+    router = Router(directory, {Resume: ["first"], Nudge: ["second"]})
+    router.send([resume(1), Nudge()])
+    assert directory.log == [("add", "first"), ("add", "second"), ("ring", "first"), ("ring", "second")]
+    directory.log.clear()
+    with pytest.raises(AssertionError):
+        router.send([resume(2), Fail(reason="no route")])
+    assert directory.log == [("add", "first"), ("ring", "first")], "what was said before must not lie there unheard"
+    directory.log.clear()
+    directory.tell("first", resume(3))
+    assert directory.log == [("add", "first"), ("ring", "first")]
+
+
 def test_a_type_may_be_routed_to_nobody() -> None:
     Router(Directory(), {Nudge: []}).send([Nudge()])
 

@@ -15,7 +15,6 @@ from pykka.messages import _ActorStop
 
 from actors.base import Actor
 from actors.router import Directory
-from bot.messages import Message
 from bot.sim.chaos.hub import Group, Hub, Signal, Task
 from bot.units import NS_PER_MS, Ns
 
@@ -126,8 +125,8 @@ class HubDirectory(Directory):
         self._died = died
         self.threads: dict[str, ActorThread] = {}
 
-    def tell(self, name: str, message: Message) -> None:
-        super().tell(name, message)
+    def ring(self, name: str) -> None:
+        super().ring(name)
         thread = self.threads.get(name)
         if thread is not None:
             thread.wake()
