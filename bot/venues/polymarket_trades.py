@@ -17,9 +17,10 @@ from bot.units import NS_PER_MS, NS_PER_S, Ns, Px, Qty, is_storable
 _STATUS = {status.value: status for status in TradeStatus} | {"MATCHED_NOT_BROADCASTED": TradeStatus.MATCHED}
 _SIDES = {side.value: side for side in Side}  # a call of the enum costs more than the rest of a field
 
+_PLAIN_MAX = 18  # digits that are within 64 bits whatever they are
+
 # The venue stamps in seconds or in milliseconds; a number above this is milliseconds.
 _MS_ABOVE = 100_000_000_000
-PLAIN_MAX = 14  # digits, so that six more are within 64 bits
 _MS_END = 9_000_000_000_000  # the year 2255: in nanoseconds it just fits 64 bits
 
 
@@ -42,7 +43,7 @@ def side_of(text: object) -> Side:
 
 def _is_plain(digits: str) -> bool:
     """Nearly every number is: then the way over Decimal, long and rarely in the caches, is not needed."""
-    return len(digits) < PLAIN_MAX and digits.isascii() and digits.isdecimal()
+    return len(digits) <= _PLAIN_MAX and digits.isascii() and digits.isdecimal()
 
 
 def stamp_ns(value: object) -> Ns:
@@ -68,8 +69,9 @@ def decimal_of(record: Mapping[str, Any], name: str, digits: int) -> int:
     except KeyError:
         raise FrameError(f"field {name!r} is missing") from None
     whole_text, _, decimals = text.partition(".")
-    if len(decimals) <= digits and _is_plain(whole_text + decimals):
-        return int(whole_text + decimals.ljust(digits, "0"))
+    scaled = whole_text + decimals.ljust(digits, "0")
+    if whole_text and len(decimals) <= digits and _is_plain(scaled):
+        return int(scaled)
     try:
         value = Decimal(text).scaleb(digits)
     except ArithmeticError:

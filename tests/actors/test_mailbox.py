@@ -157,13 +157,25 @@ def test_take_leaves_an_asked_message_to_get() -> None:
     assert mailbox.take(CancelOrder, 9) == []
 
 
+class Heard(Bell):
+    """Says when somebody goes to sleep on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept = threading.Event()
+
+    def wait(self, timeout_s: float | None) -> None:
+        self.slept.set()
+        super().wait(timeout_s)
+
+
 def asleep(mailbox: Mailbox) -> tuple[threading.Thread, list[Any]]:
     """A reader that sleeps, and what it gets: one message."""
     got: list[Any] = []
+    bell = mailbox.bell = Heard()
     thread = threading.Thread(target=lambda: got.append(mailbox.get().message), daemon=True)
     thread.start()
-    while not mailbox._asleep:
-        time.sleep(0)
+    assert bell.slept.wait(FOREVER_S)
     return thread, got
 
 
@@ -192,9 +204,12 @@ def test_a_quiet_view_wakes_nobody() -> None:
 
 def test_a_ring_that_came_too_late_for_one_sleep_ends_the_next_for_nothing() -> None:
     mailbox = Mailbox()
-    mailbox.bell = Bell()
-    mailbox.bell.ring()
-    thread, got = asleep(mailbox)
+    got: list[Any] = []
+    bell = mailbox.bell = Heard()
+    bell.ring()
+    thread = threading.Thread(target=lambda: got.append(mailbox.get().message), daemon=True)
+    thread.start()
+    assert bell.slept.wait(FOREVER_S)
     put(mailbox, resume(1))
     thread.join(FOREVER_S)
     assert got == [resume(1)] and mailbox.empty()

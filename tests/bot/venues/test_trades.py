@@ -199,6 +199,8 @@ NUMBERS = st.one_of(
 
 @given(text=NUMBERS, digits=st.sampled_from([0, 4, 6]))
 @example(text="1793750401234", digits=6)
+@example(text="9999999999999", digits=6)  # in our units more than 64 bits hold
+@example(text="", digits=6)
 @example(text="0.5234567", digits=6)
 def test_the_short_way_of_a_number_ends_where_the_long_one_does(text: str, digits: int) -> None:
     expected: int | None
