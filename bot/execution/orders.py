@@ -44,7 +44,7 @@ E4 cancel-all, failure mode  | =         | >RJ     | w        | w        | >PC  
 E5 replace wanted            | new       | >RJ new | w D hold | w D hold | >PC D hold | hold  | new    | new      | new
 E6 ack timer                 | =         | =       | >UNK Q   | Q        | =        | =       | =      | =        | =
 E7 cancel timer              | =         | =       | D?       | D?       | =        | D       | =      | =        | =
-E8 ack live, delayed         | !         | bug     | >W*      | >W*      | =        | =       | =      | =        | ! >PC D
+E8 ack live, delayed         | !         | bug     | >W*      | >W*      | =        | =       | late   | =        | ! >PC D
 E9 ack matched(m)            | !         | bug     | >W* V Q  | >W* V Q  | V Q      | V Q     | V Q    | =        | ! >PC V Q
 E10 definite reject          | !         | bug     | >RJ      | RJ?      | ! Q      | Q       | =      | ! Q      | =
 E11 ambiguous result         | =         | bug     | >UNK Q   | Q        | =        | =       | =      | =        | =
@@ -53,7 +53,7 @@ E13 cancel ok, oid listed    | =         | bug     | >CX Q    | >CX Q    | >CX Q
 E14 cancel no                | =         | bug     | w        | w Q      | >PC Q    | Q       | =      | =        | =
 E15 cancel outcome unknown   | =         | bug     | w        | w        | >PC      | =       | =      | =        | =
 E16 cancel-all, not listed   | =         | =       | w        | w Q      | >PC D    | D       | =      | =        | =
-E17 PLACEMENT                | O         | !       | >W*      | >W*      | =        | =       | =      | =        | ! >PC D
+E17 PLACEMENT                | O         | !       | >W*      | >W*      | =        | =       | late   | =        | ! >PC D
 E18 UPDATE(m)                | O         | !       | >W* V    | >W* V    | V        | V       | V      | V over   | ! >PC V
 E19 trade, new key           | O         | !       | >W* F    | >W* F    | F        | F       | F      | F over   | ! >PC F
 E20 trade, higher rank       | O         | bug     | rank     | rank     | rank     | rank    | rank   | rank     | rank
@@ -176,6 +176,7 @@ class Order(msgspec.Struct, kw_only=True):
     absent: int = 0  # valid reads in a row without it
     absent_ns: Ns = 0
     listed: int = 0  # valid reads in a row that list it although it ended
+    given_up: bool = False  # ended because no read showed it, and the venue had never spoken of it
     tail_ns: Ns = 0  # ended without a matched size at that time; 0: the size is known
     debt_since_ns: Ns = 0
 
@@ -363,7 +364,7 @@ class Orders:
         order.state = state
         order.since_ns = self._now
         order.absent = order.listed = 0
-        order.empty_query = False
+        order.empty_query = order.given_up = False
         if state is PC:
             order.cancel_wanted = True
             if not order.delete_due_ns:
@@ -441,6 +442,7 @@ class Orders:
             order.absent_ns = self._asked_ns
         if order.absent >= 2 and order.empty_query and not order.debt:
             self._cancel(order)
+            order.given_up = not (order.acked_ns or order.echoed)
 
     def _gone_after_settle(self, order: Order) -> None:
         since = max(order.sent_ns, order.since_ns) if order.voided else order.sent_ns
@@ -451,10 +453,17 @@ class Orders:
 
     def _back(self, order: Order) -> None:
         order.listed += 1
-        if order.listed >= 2:
-            self._do.append(Do.ALARM)
-            self._enter(order, PC)
-            self._do.append(Do.DELETE)
+        if order.listed >= 2 or order.given_up:
+            self._revive(order)
+
+    def _late(self, order: Order) -> None:
+        if order.given_up:
+            self._revive(order)
+
+    def _revive(self, order: Order) -> None:
+        self._do.append(Do.ALARM)
+        self._enter(order, PC)
+        self._do.append(Do.DELETE)
 
     def _over(self, order: Order) -> None:
         if max(order.cum_qty, order.venue_cum) > order.order_qty + DUST:
@@ -486,6 +495,7 @@ STEPS: dict[str, Step] = {
     "gone": Orders._gone,
     "gone5": Orders._gone_after_settle,
     "back": Orders._back,
+    "late": Orders._late,
     "over": Orders._over,
     "RJ?": Orders._reject_if_unmatched,
 }

@@ -22,13 +22,15 @@ from bot.sim.chaos.venue import API_KEY, OWNER, Venue
 from bot.sim.faults import Fault
 from bot.sim.render import amount_text, order_row, trade_row
 from bot.sim.rules import POST_ONLY
-from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, scaled
+from bot.units import LOT, NS_PER_MS, NS_PER_S, PX_ONE, Ns, scaled
 from bot.venues.clob_answer import Reply
 
 UNAUTHORIZED = "Unauthorized/Invalid api key"
 LAST_PAGE = "LTE="
 ROWS_FEWER = 25  # our lists of orders are short, and should have a second page at times
 POSTS = ("POST /order", "POST /orders")
+# What is held takes effect by then, whatever held it: below T_settle, since what lands later nobody can wait for.
+LANDS_NS: Ns = 4_500 * NS_PER_MS
 ALREADY = {
     "Order not found": ("Order not found", "Order not found or already canceled"),
     "Order already canceled": ("Order already canceled", "already canceled or matched"),
@@ -120,11 +122,12 @@ class Rest:
     def _handled(self, subject: str, request: Request) -> Reply:
         """With effect: held before, prepared, and its answer spoilt afterwards."""
         hit = self._venue.hit
+        lands_ns = self._hub.now_ns + LANDS_NS
         for fault_id in ("P14", "C04"):
             if (fault := hit(fault_id, subject)) is not None:
-                self._hub.pause(fault["delay_ms"] * NS_PER_MS)
+                self._hold(fault["delay_ms"] * NS_PER_MS, lands_ns)
         if (fault := hit("C05", subject)) is not None:
-            self._hold_till_cancelled(fault)
+            self._hold_till_cancelled(fault, lands_ns)
         if hit("H01", subject) is not None:
             self._venue.beats.expected = f"other-{self._venue.clock()}"
             self._venue.beats.refresh(self._venue.now_ms)
@@ -133,7 +136,7 @@ class Rest:
             self._end_first(ended, request)
         for fault_id in ("P01", "P02", "P06", "C03"):
             if (fault := hit(fault_id, subject)) is not None:
-                return self._break(fault, request)
+                return self._break(fault, request, lands_ns)
         held = hit("P09", subject)
         if subject in POSTS and hit("S06", "taker") is not None:
             self._cross(request)
@@ -270,13 +273,14 @@ class Rest:
 
     # -- broken answers ----------------------------------------------------------------------------------------------
 
-    def _break(self, fault: Fault, request: Request) -> Reply:
+    def _break(self, fault: Fault, request: Request, lands_ns: Ns) -> Reply:
         """The connection or the answer is lost, with or without effect."""
         match fault.kind:
             case "lost":
                 raise Cut
             case "late":
-                self._hub.spawn(self._group, lambda: self._handle(request), fault["delay_ms"] * NS_PER_MS)
+                late_ns = min(fault["delay_ms"] * NS_PER_MS, lands_ns - self._hub.now_ns)
+                self._hub.spawn(self._group, lambda: self._handle(request), late_ns)
                 raise Cut
         if fault.entry.extras.get("effect") is None or fault["effect"]:
             self._handle(request)
@@ -365,10 +369,13 @@ class Rest:
 
     # -- before and after ----------------------------------------------------------------------------------------------
 
-    def _hold_till_cancelled(self, fault: Fault) -> None:
-        before = self._cancels_all
-        if self._cancelled_all.wait_for(lambda: self._cancels_all > before, fault["hang_s"]):
-            self._hub.pause(fault["delay_ms"] * NS_PER_MS)
+    def _hold(self, delay_ns: Ns, lands_ns: Ns) -> None:
+        self._hub.pause(min(delay_ns, lands_ns - self._hub.now_ns))
+
+    def _hold_till_cancelled(self, fault: Fault, lands_ns: Ns) -> None:
+        before, hang_s = self._cancels_all, min(fault["hang_s"], (lands_ns - self._hub.now_ns) / NS_PER_S)
+        if self._cancelled_all.wait_for(lambda: self._cancels_all > before, hang_s):
+            self._hold(fault["delay_ms"] * NS_PER_MS, lands_ns)
 
     def _end_first(self, fault: Fault, request: Request) -> None:
         body = orjson.loads(request.body)

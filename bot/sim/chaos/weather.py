@@ -125,8 +125,6 @@ def _venue(fault_id: str, random: Random) -> dict[str, Any]:
             table["post_only_s"] = 10.0
         case "S03" if random.random() < 0.5:
             table["hang_s"] = 20.0
-        case "C05":
-            table["hang_s"] = 4.5  # below T_settle: what lands later, nobody can wait for
         case "S06":
             table["count"] = 1
         case "T09":

@@ -25,7 +25,7 @@ E4  | =          | →RJ      | w          | w          | →PC       | =       
 E5  | new        | →RJ new  | w D hold   | w D hold   | →PC D hold| hold     | new    | new         | new
 E6  | =          | =        | →UNK Q     | Q          | =         | =        | =      | =           | =
 E7  | =          | =        | ?          | ?          | =         | D        | =      | =           | =
-E8  | !          | bug      | →W         | →W         | =         | =        | =      | =           | ! →PC D
+E8  | !          | bug      | →W         | →W         | =         | =        | ?      | =           | ! →PC D
 E9  | !          | bug      | →W V Q     | →W V Q     | V Q       | V Q      | V Q    | =           | ! →PC V Q
 E10 | !          | bug      | →RJ        | →RJ ?      | ! Q       | Q        | =      | ! Q         | =
 E11 | =          | bug      | →UNK Q     | Q          | =         | =        | =      | =           | =
@@ -34,7 +34,7 @@ E13 | =          | bug      | →CX Q      | →CX Q      | →CX Q     | →CX 
 E14 | =          | bug      | w          | w Q        | →PC Q     | Q        | =      | =           | =
 E15 | =          | bug      | w          | w          | →PC       | =        | =      | =           | =
 E16 | =          | =        | w          | w Q        | →PC D     | D        | =      | =           | =
-E17 | O          | !        | →W         | →W         | =         | =        | =      | =           | ! →PC D
+E17 | O          | !        | →W         | →W         | =         | =        | ?      | =           | ! →PC D
 E18 | O          | !        | →W V       | →W V       | V         | V        | V      | V ?         | ! →PC V
 E19 | O          | !        | →W F       | →W F       | F         | F        | F      | F ! halt ?  | ! →PC F
 E20 | O          | bug      | rank       | rank       | rank      | rank     | rank   | rank        | rank
@@ -288,6 +288,42 @@ def test_an_unknown_order_is_not_given_up_before_t_settle(sent_ns: Ns, state: Or
     order = absent(OrderState.UNKNOWN, NULL, LACKS, LACKS, start_ns=early, sent_ns=sent_ns)
     assert order.state is state
     assert absent(OrderState.PENDING_CANCEL, NULL, LACKS, start_ns=early, sent_ns=T).state is OrderState.CANCELED
+
+
+LATE = pytest.mark.parametrize("event", [Event.ACKED, Event.PLACEMENT, Event.SNAPSHOT_LISTS])
+
+
+@LATE
+def test_an_order_given_up_unseen_that_the_venue_took_after_all_is_cancelled_at_once(event: Event) -> None:
+    orders, order = an_order(OrderState.UNKNOWN)
+    for at_ns in (T, T + TIMERS.snap_ns):
+        applied(orders, NULL, order, at_ns)
+    assert order.state is OrderState.CANCELED
+    assert applied(orders, event, order, T + NS_PER_S) == [Do.ALARM, Do.DELETE]
+    assert (order.state, order.cancel_wanted, order.exposure) == (OrderState.PENDING_CANCEL, True, TWENTY)
+
+
+@LATE
+@pytest.mark.parametrize("given", [{"acked_ns": T - 1}, {"echoed": True}], ids=["acked", "echoed"])
+def test_an_order_the_venue_once_spoke_of_ends_by_reads_and_an_old_word_revives_it_not(
+    event: Event, given: dict[str, object]
+) -> None:
+    orders, order = an_order(OrderState.UNKNOWN, **given)
+    for at_ns in (T, T + TIMERS.snap_ns):
+        applied(orders, NULL, order, at_ns)
+    assert applied(orders, event, order, T + NS_PER_S) == []
+    assert order.state is OrderState.CANCELED
+
+
+@LATE
+def test_an_order_that_came_late_and_was_cancelled_has_ended_for_good(event: Event) -> None:
+    orders, order = an_order(OrderState.UNKNOWN)
+    for at_ns in (T, T + TIMERS.snap_ns):
+        applied(orders, NULL, order, at_ns)
+    applied(orders, Event.PLACEMENT, order, T + NS_PER_S)
+    applied(orders, Event.CANCELLATION, order, T + 2 * NS_PER_S)
+    assert applied(orders, event, order, T + 3 * NS_PER_S) == []
+    assert order.state is OrderState.CANCELED
 
 
 def test_a_voided_order_gets_t_settle_from_its_void_on() -> None:

@@ -13,9 +13,14 @@ import pytest
 from greenlet import getcurrent, greenlet
 
 from bot.execution.orders import Orders
+from bot.execution.timers import Timers
 from bot.sim.chaos.command import Options, report, run_case
 from bot.sim.chaos.crashes import POINTS, moments
+from bot.sim.chaos.hub import Group
+from bot.sim.chaos.rest import LANDS_NS, Cut, Request
 from bot.sim.chaos.simulation import Simulation
+from bot.sim.faults import fault_of
+from bot.units import NS_PER_MS, NS_PER_S
 
 KEYS = {"seed", "runs", "hours", "steps", "faults", "faults_by_id", "violations", "speed", "hash"}
 
@@ -31,6 +36,28 @@ def test_every_invariant_holds_through_minutes_of_chaos(seed: int) -> None:
 def test_after_a_crash_at_a_marked_point_every_invariant_holds(at_s: float) -> None:
     result = Simulation(5, 24 / 3600, crash_at_s=at_s).run()
     assert (result.violation, result.crashes, result.phases) == (None, 1, 1)
+
+
+def test_however_many_faults_hold_a_post_it_lands_before_the_bot_may_give_it_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulation = Simulation(0, 0.01, every_s=0)
+    hub, rest, begin_ns, landed = simulation.hub, simulation.rest, simulation.hub.now_ns, []
+    monkeypatch.setattr(rest, "_handle", lambda request: landed.append(hub.now_ns))
+    for fault_id in ("P14", "C04", "C05", "P01"):
+        kind = {"kind": "late"} if fault_id == "P01" else {}
+        fault = fault_of({"id": fault_id, "delay_ms": 3_000, "match": "POST /order", **kind})
+        simulation.faults.inject(fault, simulation.venue.age_s)
+
+    def post() -> None:
+        with pytest.raises(Cut):
+            rest.serve(Request("POST", "/order", b""))
+
+    hub.spawn(Group(), post)
+    hub.run(begin_ns + 60 * NS_PER_S)
+    assert [landed_ns - begin_ns for landed_ns in landed] == [LANDS_NS]
+    assert Timers().settle_ns > LANDS_NS + 300 * NS_PER_MS
+    hub.close()
 
 
 def test_every_marked_point_is_passed() -> None:
