@@ -1,14 +1,16 @@
 """One warm keep-alive HTTP connection with a total deadline for each request. Knows no venue and sends nothing twice.
 
 Requests leave in one send: head and body in one segment. Every wait of a request (connect, send, each read) gets what is
-left of its deadline, so a peer that trickles bytes cannot stretch it. Imports nothing it does not need: the guardian,
-which has 20 MB, talks over it too.
+left of its deadline, so a peer that trickles bytes cannot stretch it. The socket itself never waits: with a timeout of
+Python's each call would be two or three of the kernel's, and at each a busy bot may lose the interpreter. Imports
+nothing it does not need: the guardian, which has 20 MB, talks over it too.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import ssl
 import threading
@@ -28,6 +30,7 @@ DEADLINE_S = 3.0
 CONNECT_S = 1.0
 URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^/:@?#\s]+)(?::([0-9]{1,5}))?(/[^?#\s]*|)")  # urllib costs 0.7 MB
 FRESH_S = 0.001  # a connection that was alive so shortly ago is not looked at again
+WANTS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 USER_AGENT = "clobmaker/1.0"  # the edge refuses the default agents of Python libraries
 
 
@@ -117,13 +120,11 @@ class Connection:
         self.ready(deadline)
         sock = self._sock
         assert sock is not None, "ready() leaves a socket or raises"
-        try:
-            sock.settimeout(self._left(deadline))
-        except TimeoutError as error:
-            raise RequestFailed("no time left before the request was sent", sent=False) from error
+        if self._now() >= deadline:
+            raise RequestFailed("no time left before the request was sent", sent=False)
         self._alive_s = 0.0
         try:
-            sock.sendall(data)
+            self._send(sock, data, deadline)
             if written is not None:
                 written()
             reply, keep = read_answer(lambda: self._receive(sock, deadline))
@@ -166,15 +167,36 @@ class Connection:
             sock.connect(where)
             if self._context is not None:
                 sock.settimeout(self._left(until))
-                return self._context.wrap_socket(sock, server_hostname=self._host)
+                sock = self._context.wrap_socket(sock, server_hostname=self._host)
+            sock.setblocking(False)
         except BaseException:
             sock.close()
             raise
         return sock
 
+    def _send(self, sock: socket.socket, data: bytes, until: float) -> None:
+        while data:
+            try:
+                data = data[sock.send(data) :]
+            except WANTS as want:
+                self._await(sock, _wanted(want, select.POLLOUT), until)
+
     def _receive(self, sock: socket.socket, until: float) -> bytes:
-        sock.settimeout(self._left(until))
-        return sock.recv(65536)
+        """What came next. Of what TLS has read already the socket knows nothing."""
+        events = 0 if isinstance(sock, ssl.SSLSocket) and sock.pending() else select.POLLIN
+        while True:
+            if events:
+                self._await(sock, events, until)
+            try:
+                return sock.recv(65536)
+            except WANTS as want:
+                events = _wanted(want, select.POLLIN)
+
+    def _await(self, sock: socket.socket, events: int, until: float) -> None:
+        waiter = select.poll()
+        waiter.register(sock, events)
+        if not waiter.poll(int(self._left(until) * 1000) + 1):
+            raise TimeoutError("timed out")
 
     def _now(self) -> float:
         return self._clock() / 1e9
@@ -201,13 +223,19 @@ def tls_context() -> ssl.SSLContext:
 def _is_alive(sock: socket.socket) -> bool:
     """Nothing may arrive between answers: an end or stray bytes mean that the connection cannot be used again."""
     try:
-        sock.settimeout(0)
         sock.recv(1)
     except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
         return False
     return False
+
+
+def _wanted(error: OSError, plain: int) -> int:
+    """TLS may have to read before it can write, and the other way round."""
+    if isinstance(error, ssl.SSLWantReadError):
+        return select.POLLIN
+    return select.POLLOUT if isinstance(error, ssl.SSLWantWriteError) else plain
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[Address]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import trustme
 
 import bot.venues.clob_http as module
 from bot.venues import polymarket_markets
@@ -27,13 +29,14 @@ def answer(body: bytes = b"{}", status: str = "200 OK", extra: str = "") -> byte
 class LoopbackServer:
     """Accepts connections; each request read whole is handed to the next script (the last one repeats)."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
         self.scripts: list[Script] = [lambda sock, _: sock.sendall(answer())]
         self.requests: list[bytes] = []
         self.accepted = 0
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -48,6 +51,8 @@ class LoopbackServer:
 
     def _serve(self, sock: socket.socket) -> None:
         try:
+            if self._context is not None:
+                sock = self._context.wrap_socket(sock, server_side=True)
             while request := self._read(sock):
                 self.requests.append(request)
                 script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
@@ -69,9 +74,11 @@ class LoopbackServer:
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 length = int(value)
-        while len(rest) < length:
-            rest += sock.recv(65536)
-        return head + b"\r\n\r\n" + rest
+        parts, have = [rest], len(rest)
+        while have < length:
+            parts.append(sock.recv(65536))
+            have += len(parts[-1])
+        return head + b"\r\n\r\n" + b"".join(parts)
 
     def hang_up(self) -> None:
         for sock in self._open:
@@ -245,6 +252,116 @@ def test_a_peer_that_wants_to_close_gets_a_new_connection(server: LoopbackServer
 def test_a_name_is_resolved_and_remembered(server: LoopbackServer) -> None:
     connection = Connection(server.url.replace("127.0.0.1", "localhost"))
     assert connection.request("GET", "/x").status == 200
+
+
+# -- TLS, and what does not go through in one piece ---------------------------------------------------------------------
+
+
+class Secure:
+    """A server with a certificate, and what a client needs to believe it."""
+
+    def __init__(self) -> None:
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        self.server = LoopbackServer(context)
+        self.believes = ssl.create_default_context()
+        authority.configure_trust(self.believes)
+
+
+@pytest.fixture
+def secure() -> Iterator[Secure]:
+    made = Secure()
+    yield made
+    made.server.close()
+
+
+def piecemeal(url: str) -> str:
+    """The address of a relay to that server whose bytes come back one by one."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    scheme, _, port = url.rpartition(":")
+
+    def back(server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                for byte in data:
+                    client.sendall(bytes([byte]))
+        client.close()
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server = socket.create_connection(("127.0.0.1", int(port)))
+        threading.Thread(target=back, args=(server, client), daemon=True).start()
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+        server.close()
+        listener.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"{scheme}:{listener.getsockname()[1]}"
+
+
+def test_a_secure_connection_is_kept_and_seen_to_end(secure: Secure) -> None:
+    server = secure.server
+    connection = Connection(server.url, context=secure.believes)
+    now_ns = time.monotonic_ns()
+    connection._clock = lambda: now_ns
+    for _ in range(3):  # the tickets that TLS sends after the first answer are no answer of their own
+        assert connection.request("POST", "/order", body=b'{"a":1}').body == b"{}"
+        now_ns += 10**9
+    assert (connection.connects, server.accepted) == (1, 1)
+    server.scripts = [lambda sock, _: sock.close()]
+    with pytest.raises(RequestFailed):
+        connection.request("POST", "/order", body=b"{}")
+    server.scripts = [lambda sock, _: sock.sendall(answer())]
+    assert connection.request("GET", "/x").status == 200
+    assert (connection.connects, len(server.requests)) == (2, 5)
+
+
+def test_a_peer_nobody_vouches_for_gets_nothing(secure: Secure) -> None:
+    with pytest.raises(RequestFailed, match="certificate") as failure:
+        Connection(secure.server.url).request("POST", "/order", body=b"{}")
+    assert not failure.value.sent and secure.server.requests == []
+
+
+def test_a_silent_secure_peer_is_given_up_at_the_deadline(secure: Secure) -> None:
+    release = threading.Event()
+    secure.server.scripts = [quiet(release)]
+    with pytest.raises(RequestFailed, match="timed out") as failure:
+        Connection(secure.server.url, context=secure.believes, deadline_s=0.3).request("POST", "/order", body=b"{}")
+    release.set()
+    assert failure.value.sent
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_what_does_not_go_through_in_one_piece_goes_through_whole(tls: bool, secure: Secure) -> None:
+    server = secure.server if tls else LoopbackServer()
+    large = bytes(range(256)) * 20_000  # five megabytes: beyond what a socket holds, and hundreds of TLS records
+    server.scripts = [lambda sock, request: sock.sendall(answer(request.partition(b"\r\n\r\n")[2]))]
+    connection = Connection(server.url, context=secure.believes)
+    assert connection.request("POST", "/echo", body=large).body == large
+    assert connection.request("POST", "/echo", body=b"small").body == b"small"
+    assert server.accepted == 1
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_an_answer_that_comes_byte_by_byte_is_read_whole(tls: bool, secure: Secure) -> None:
+    server = secure.server if tls else LoopbackServer()
+    connection = Connection(piecemeal(server.url), context=secure.believes)
+    assert connection.request("POST", "/order", body=b"{}").body == b"{}"
+    assert connection.request("POST", "/order", body=b"{}").body == b"{}"
+    assert server.accepted == 1
+    connection.close()
+
+
+def test_a_peer_that_does_not_read_is_given_up_at_the_deadline(server: LoopbackServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        connection = Connection(f"http://127.0.0.1:{deaf.getsockname()[1]}", deadline_s=0.2)
+        with pytest.raises(RequestFailed, match="timed out") as failure:
+            connection.request("POST", "/order", body=bytes(50_000_000))
+    assert failure.value.sent
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "localhost:80", "http://"])
