@@ -11,8 +11,9 @@ import pykka
 from pykka._actor import ActorInbox
 from pykka._envelope import Envelope
 
-from actors.mailbox import Bell, Mailbox
+from actors.mailbox import Mailbox
 from actors.router import Directory, Health
+from bot.bell import Bell
 from bot.errors import BotError
 from bot.messages import ChildFailed, InjectedFault, Message
 from bot.ports import Clock, Sender

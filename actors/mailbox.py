@@ -8,9 +8,6 @@ stop, proxy calls), is LOSSLESS: coalescing an ask away would hang its caller. K
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +19,7 @@ import pykka
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
+from bot.bell import Bell
 from bot.messages import Lane, Message
 from bot.ports import Clock
 from bot.units import NS_PER_S, Ns
@@ -55,27 +53,6 @@ class MailboxStats:
     @property
     def taken(self) -> int:
         return self.depth + self.delivered + self.conflated + self.dead_lettered + self.dropped
-
-
-class Bell:
-    """What one thread sleeps on. To ring is a system call, for which the ringer lets go of the interpreter: the sleeper
-    finds it free. A lock or a queue of Python's would wake it to find that the ringer still has it."""
-
-    ONE = (1).to_bytes(8, sys.byteorder)
-
-    def __init__(self) -> None:
-        self._fd = os.eventfd(0)
-
-    def __del__(self) -> None:
-        os.close(self._fd)  # not before the last one who might ring is gone
-
-    def ring(self) -> None:
-        os.write(self._fd, self.ONE)
-
-    def wait(self, timeout_s: float | None) -> None:
-        """Until somebody rings or has rung since the last time, or the time is over."""
-        if timeout_s is None or select.select((self._fd,), (), (), max(0.0, timeout_s))[0]:
-            os.read(self._fd, 8)
 
 
 class Mailbox:

@@ -1,10 +1,11 @@
-"""The control socket: one JSON line each way on a Unix socket of mode 0600, served by a thread that needs no actor."""
+"""The control socket: one JSON line each way on a Unix socket of mode 0600, served by threads that need no actor."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import struct
 import threading
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from bot.errors import BotError
 CLIENT_TIMEOUT_S = 1.0
 LINE_MAX = 64 * 1024
 ACCEPT_AGAIN_S = 0.1
+SLOW_S = 5  # after which a client is hung up on
+WAITING = 2  # threads
 
 
 class Operator(Protocol):
@@ -31,13 +34,16 @@ class Operator(Protocol):
 
 
 class ControlServer:
-    """Invariant: each connection gets one line and one answer, in a thread of its own, so a slow client blocks nobody."""
+    """Invariant: each connection gets one line and one answer, and a thread waits for the next one all the while, so a
+    slow client blocks nobody, and no thread has to be started between a person's word and what it asks for."""
 
     def __init__(self, path: Path, operator: Operator) -> None:
         self._path = path
         self._operator = operator
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._stopped = threading.Event()
+        self._counting = threading.Lock()
+        self._waiting = 0
 
     def start(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -46,7 +52,8 @@ class ControlServer:
             self._listener.bind(name)
         os.chmod(self._path, 0o600)
         self._listener.listen(8)
-        threading.Thread(target=self._serve, name="control", daemon=True).start()
+        for _ in range(WAITING):
+            self._start_thread()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -56,6 +63,15 @@ class ControlServer:
         with contextlib.suppress(OSError):
             self._path.unlink()
 
+    def _start_thread(self) -> None:
+        with self._counting:
+            self._waiting += 1
+        try:
+            threading.Thread(target=self._serve, name="control", daemon=True).start()
+        except RuntimeError:  # no more threads to be had: who is there already goes on, one client after another
+            with self._counting:
+                self._waiting -= 1
+
     def _serve(self) -> None:
         while True:
             try:
@@ -64,11 +80,22 @@ class ControlServer:
                 if self._stopped.wait(ACCEPT_AGAIN_S):
                     return
                 continue  # out of descriptors, or a client that went away: a halt must still find us later
-            threading.Thread(target=self._answer, args=(connection,), name="control-client", daemon=True).start()
+            with self._counting:
+                self._waiting -= 1
+                last = self._waiting == 0
+            if last:
+                self._start_thread()
+            self._answer(connection)
+            with self._counting:
+                if self._waiting >= WAITING:
+                    return
+                self._waiting += 1
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(5.0)
+            # The kernel's own limits: one of Python's takes a call more for each wait, and each may lose the interpreter.
+            for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                connection.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", SLOW_S, 0))
             connection.sendall(orjson.dumps(self._reply(_read_line(connection))) + b"\n")
 
     def _reply(self, line: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from bot.bell import Bell
 from bot.flat import BACKOFF_S_MAX, DEADLINE_S, FlatReport, cancel_all_and_verify
 from bot.messages import MassCancelReport
 from bot.ports import Clock
@@ -40,7 +41,8 @@ class Panic:
         self._told = told
         self._clock = clock
         self._deadline_s = deadline_s
-        self._changed = threading.Condition()
+        self._bell = Bell()  # the thread sleeps on it
+        self._changed = threading.Condition()  # of what has become of requests
         self._asked = 0
         self._done = 0
         self._canceled = 0  # the newest ticket a cancel-all was answered for
@@ -55,9 +57,8 @@ class Panic:
 
     def stop(self) -> None:
         """End the thread when it is idle; only tests need it, since the thread is a daemon."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._stopping = True
+        self._bell.ring()
 
     def request(self, reason: str) -> int:
         """Cancel all, now. Returns a ticket at once."""
@@ -65,8 +66,9 @@ class Panic:
             self._asked += 1
             self._busy_since_ns = self._busy_since_ns or self._clock()
             self.reasons = [*self.reasons[-9:], reason]
-            self._changed.notify_all()
-            return self._asked
+            ticket = self._asked
+        self._bell.ring()
+        return ticket
 
     def result(self, ticket: int) -> FlatReport | None:
         """The newest report on this request or a later one, verified or not; None while there is none."""
@@ -116,20 +118,13 @@ class Panic:
 
     def _serve(self) -> None:
         while not self._stopping:
-            with self._changed:
-                busy = self._asked > self._done or not (self._report is None or self._report.verified)
-                if not busy:
-                    busy = self._changed.wait_for(self._wanted, WARM_EVERY_S)
+            if self._asked > self._done or not (self._report is None or self._report.verified):
                 ticket = self._asked
-            if self._stopping:
-                return
-            if not busy:
-                self._keep_warm()
+                self._finish(ticket, self._try(ticket))
                 continue
-            self._finish(ticket, self._try(ticket))
-
-    def _wanted(self) -> bool:
-        return self._asked > self._done or self._stopping
+            self._bell.wait(WARM_EVERY_S)
+            if self._asked == self._done and not self._stopping:
+                self._keep_warm()
 
     def _try(self, ticket: int) -> FlatReport:
         try:
@@ -148,8 +143,9 @@ class Panic:
 
     def _sleep(self, ticket: int, seconds: float) -> None:
         """A new request cuts every pause short."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._asked != ticket or self._stopping, seconds)
+        until_ns = self._clock() + int(seconds * NS_PER_S)
+        while self._asked == ticket and not self._stopping and (left_ns := until_ns - self._clock()) > 0:
+            self._bell.wait(left_ns / NS_PER_S)
 
     def _finish(self, ticket: int, report: FlatReport) -> None:
         with self._changed:

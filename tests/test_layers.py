@@ -24,11 +24,12 @@ ALLOWED: dict[str, set[str]] = {
     | PURE_VIEWS
     | {"msgspec"}
     | {f"bot.execution.{name}" for name in ("budget", "executor", "risk", "snapshot", "timers")},
-    "actors": VOCABULARY | {"pykka", "loguru"},
+    "actors": VOCABULARY | {"bot.bell", "pykka", "loguru"},
 }
 FILES: dict[str, set[str]] = {
     "bot/units.py": set(),
     "bot/errors.py": set(),
+    "bot/bell.py": set(),
     "bot/market.py": {"bot.units", "msgspec"},
     "bot/messages.py": {"bot.market", "bot.units", "msgspec"},
     "bot/ports.py": {"bot.messages", "bot.units"},
@@ -36,7 +37,7 @@ FILES: dict[str, set[str]] = {
     "bot/book.py": VOCABULARY | {"bot.caches", "msgspec"},
     # What empties the venue when nothing else works. The guardian is told what it needs over its socket: no settings.
     "bot/flat.py": {"bot.errors"},
-    "bot/panic.py": VOCABULARY | {"bot.flat"},
+    "bot/panic.py": VOCABULARY | {"bot.bell", "bot.flat"},
     "bot/guardian.py": {"bot.flat", *(f"bot.venues.{name}" for name in ("cancel_client", "clob_http", "clob_login"))},
 }
 VENDORS: dict[str, tuple[str, ...]] = {

@@ -16,8 +16,9 @@ from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, _ActorStop
 
 from actors.base import Actor
-from actors.mailbox import Bell, Mailbox
+from actors.mailbox import Mailbox
 from actors.router import Directory, Router
+from bot.bell import Bell
 from bot.messages import (
     BotState,
     CancelOrder,

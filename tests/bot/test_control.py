@@ -62,6 +62,31 @@ def test_a_hung_answer_blocks_neither_its_client_nor_the_next(served: Any) -> No
     assert answer is not None and answer["ok"]
 
 
+def test_as_many_as_hang_somebody_waits_for_the_next_client(served: Any) -> None:
+    path, operator = served
+    late: list[object] = []
+    hung = [threading.Thread(target=lambda: late.append(ask(path, "status", timeout_s=5))) for _ in range(5)]
+    for client in hung:
+        client.start()
+    for _ in range(3):
+        answer = ask(path, "resume")
+        assert answer is not None and answer["ok"]
+    operator.released.set()
+    for client in hung:
+        client.join()
+    assert [answer["state"] for answer in late if isinstance(answer, dict)] == ["late"] * 5
+
+
+def test_without_a_thread_to_be_had_clients_are_served_one_after_another(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, operator = served
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no thread")))
+    operator.released.set()
+    for _ in range(5):
+        assert ask(path, "status") is not None
+
+
 def test_a_line_that_is_no_command_is_refused_with_a_reason(served: Any) -> None:
     path, _ = served
     for line in (b"not json\n", b"[1]\n", b'{"cmd":"dance"}\n'):

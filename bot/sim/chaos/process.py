@@ -218,12 +218,29 @@ class WatchedRouter:
             self._router.send((message,))
 
 
+class HubBell:
+    """A Bell that tasks sleep on."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._rings = Signal(hub)
+        self._rung = False
+
+    def ring(self) -> None:
+        self._rung = True
+        self._rings.notify_all()
+
+    def wait(self, timeout_s: float | None) -> None:
+        self._rings.wait_for(lambda: self._rung, timeout_s)
+        self._rung = False
+
+
 class HubPanic(Panic):
     """Panic's loop as a task."""
 
     def __init__(self, hub: Hub, group: Group, port: CancelClient, proven: Callable[[], None], **panic: Any) -> None:
         super().__init__(port, clock=hub.clock, **panic)
         self._proven = proven
+        self._bell = cast(Any, HubBell(hub))
         self._changed = cast(Any, Signal(hub))
         self._hub = hub
         self._group = group
