@@ -155,7 +155,7 @@ class NewOrder(Message, frozen=True, kw_only=True, tag=True):
     epoch: int
     valid_until_ns: Ns  # staler in the queue: answered REJECTED (Reject.STALE)
     made_ns: Ns
-    cause_ns: Ns = 0  # receive time of the market frame behind it
+    cause_ns: Ns = 0  # receive time of the reference frame that caused it
 
 
 class CancelOrder(Message, frozen=True, kw_only=True, tag=True):
@@ -481,7 +481,7 @@ class Nudge(Message, frozen=True, kw_only=True, tag=True):
     """Something a strategy would want to see changed: run now, not at the next tick."""
 
     lane: ClassVar[Lane] = Lane.LATEST
-    cause_ns: Ns = 0
+    cause_ns: Ns = 0  # receive time of a reference frame; books carry none, so that tick to wire has one meaning
     guard: bool = False  # the reference left the guard band of a quote: each moment more is a gift to who takes it
 
     @property

@@ -3,7 +3,8 @@
 A step moves the reference price beyond the guard of one quote. Where somebody took that quote just before, the new one
 is posted at once; where it still rests, it is cancelled. Beside each step the same frame goes to an echo, to a
 skeleton of our own parts, and to pipelines of stock parts. A step is soon taken back, and keeps clear of the turn of a
-second, where volatility looks. The journal says which requests the frame caused; those that came for another reason are no samples.
+second, where volatility looks. The journal says which requests a reference frame caused, and no other one is on its way
+meanwhile; those that came for another reason are no samples.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bot.bench.tap import Answerer, Request, Stream, Tap
 from bot.history.journal import read, segments
 from bot.history.records import Record
 from bot.messages import CancelOrder, NewOrder
-from bot.units import NS_PER_MS, Ns
+from bot.units import Ns
 
 STEP = 3e-4  # of the reference price: some seven cents of an even market of five minutes
 UP, DOWN = ("offer", 1.0 + STEP), ("bid", 1.0 - STEP)  # the slot it threatens
@@ -36,7 +37,6 @@ SECONDS = 2  # of a round, idle and loaded each
 LOADED_FRAMES_PER_S = 5_000
 QUIET_S = 0.012  # before each frame: a fill arrives in it, and whoever is next finds the machine as cold as the others
 WAIT_S = 0.2  # a sample that takes longer is not one
-READ_NS_MAX = 5 * NS_PER_MS  # what was caused later was caused by a frame of the book
 
 
 class Peer:
@@ -182,7 +182,7 @@ class Steps:
                 elif isinstance(message, CancelOrder):
                     causes[message.order_id] = message.cause_ns
         rounds = [
-            [request.at_ns - at_ns for at_ns, request in seen if 0 <= causes[_name(request)] - at_ns < READ_NS_MAX]
+            [request.at_ns - at_ns for at_ns, request in seen if causes[_name(request)] >= at_ns]
             for seen in self._rounds[name]
         ]
         told = [percentiles(samples_ns) for samples_ns in rounds if samples_ns]

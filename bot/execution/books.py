@@ -91,7 +91,7 @@ class Books:
         self.wishes = 0  # orders that accepted intents asked for: never fewer than were placed
         self.user_events = dict.fromkeys(("handled", "duplicates", "quarantined"), 0)
         self.now: Ns = 0
-        self.cause_ns: Ns = 0  # receive time of the market frame behind the message being handled
+        self.cause_ns: Ns = 0  # receive time of the reference frame behind the message being handled
         self.out: list[Message] = []
         self.baseline_done = False  # the first read of trades told us what earlier runs left
         self.venue_down_ns: Ns = 0  # last time the venue gave a cancel or read no usable answer

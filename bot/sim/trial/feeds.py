@@ -228,7 +228,7 @@ class Feeds:
         moved = book.refresh(now_ns)
         cache.latest = book.view
         if moved:
-            self._tell("strategy", Nudge(cause_ns=now_ns))
+            self._tell("strategy", Nudge())
 
     def _snapshot(self, symbol: str, now_ns: Ns) -> None:
         """As the venue has it now; on the line like everything else."""

@@ -141,7 +141,7 @@ def test_markets_come_and_go_on_an_open_connection() -> None:
 
 def test_a_snapshot_in_an_array_becomes_a_view_best_first() -> None:
     bench = Bench()
-    assert bench.send([up_book(), down_book()], 5) == [Nudge(cause_ns=5)]
+    assert bench.send([up_book(), down_book()], 5) == [Nudge()]
     assert bench.view is not None and bench.caches.market_frame_ns == 5
     assert bench.view.bids == ((5200, 35_000_000), (5100, 20_000_000))
     assert bench.view.asks == ((5300, 8_500_000), (5400, 7_000_000))
@@ -153,7 +153,7 @@ def test_only_a_change_of_the_top_nudges() -> None:
     assert bench.send(changes(change(UP, "0.51", "21", "BUY"), change(DOWN, "0.49", "21", "SELL")), 6) == []
     assert bench.view is not None and bench.view.recv_ns == 6
     told = bench.send(changes(change(UP, "0.52", "0", "BUY"), change(DOWN, "0.48", "0", "SELL")), 7)
-    assert told == [Nudge(cause_ns=7)] and bench.view.bids == ((5100, 21_000_000),)
+    assert told == [Nudge()] and bench.view.bids == ((5100, 21_000_000),)
 
 
 def test_deltas_before_the_snapshot_and_of_other_markets_are_ignored() -> None:
@@ -355,7 +355,7 @@ def test_an_older_snapshot_after_a_tick_change_does_not_take_it_back() -> None:
     bench = Bench()
     snapshots(bench)
     bench.send(tick_change(UP))
-    assert bench.send(up_book(tick_size="0.01"), 3) == [Nudge(cause_ns=3)]
+    assert bench.send(up_book(tick_size="0.01"), 3) == [Nudge()]
 
 
 @pytest.mark.parametrize(
