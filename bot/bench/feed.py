@@ -8,7 +8,6 @@ import hashlib
 import os
 import random
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -34,6 +33,7 @@ BURSTS_PER_S = 10_000 / BURST
 FRAMES = 12_800  # of a round
 STOCK_FRAMES = 1_600
 DECODED = 4_000  # frames of a round without a socket
+PASSES = 6  # of ours over them while the peer makes one, so that both see as much of the machine's moods
 BOOKS = 200
 LEVELS = 140  # of a side; a book of 10 kB
 CPU = {"cpu_us": False}
@@ -41,10 +41,22 @@ NAUTILUS = "NAUTILUS_PYTHON"  # names the interpreter of an environment that has
 
 
 def run() -> Figures:
-    ours = medians([{**_over_socket(_read, FRAMES), **_decoded()} for _ in range(ROUNDS)])
-    stock = medians([_over_socket(_read_stock, STOCK_FRAMES) for _ in range(ROUNDS)])
+    with contextlib.ExitStack() as stack:
+        python = os.environ.get(NAUTILUS)
+        nautilus = stack.enter_context(Nautilus(python)) if python else None
+        rounds = [_round(nautilus) for _ in range(ROUNDS)]
+    ours, stock, theirs = (medians(figures) for figures in zip(*rounds, strict=True))
     peers = {"websocket_client_default": against(ours, stock, CPU)}
-    return {"unit": "us", "n": ROUNDS * FRAMES, **ours, "against": peers | _nautilus(ours)}
+    if nautilus is not None:
+        peers["nautilus"] = against(ours, theirs, {"decode_cpu_us": False})
+    return {"unit": "us", "n": ROUNDS * FRAMES, **ours, "against": peers}
+
+
+def _round(nautilus: Nautilus | None) -> tuple[Figures, Figures, Figures]:
+    """Ours, stock and nautilus_trader's, close together: a machine may be slow for a while."""
+    ours, stock = _over_socket(_read, FRAMES), _over_socket(_read_stock, STOCK_FRAMES)
+    decoded, theirs = _decoded(nautilus)
+    return {**ours, **decoded}, stock, theirs
 
 
 # -- frames ----------------------------------------------------------------------------------------------------------
@@ -127,14 +139,15 @@ def feed() -> MarketFeed:
 # -- without a socket ------------------------------------------------------------------------------------------------
 
 
-def _decoded() -> Figures:
-    """Decoding and books alone; each frame some times, as with the peer."""
+def _decoded(nautilus: Nautilus | None) -> tuple[Figures, Figures]:
+    """Decoding and books alone, ours and the peer's in turn; each frame some times."""
     made = feed()
     changes, books = change_frames(DECODED, 1), [book_frame(UP, seed) for seed in range(BOOKS)]
-    return {
-        "decode_cpu_us": statistics.median(_each(made, changes) for _ in range(ROUNDS)),
-        "book_cpu_us": statistics.median(_each(made, books) for _ in range(ROUNDS)),
-    }
+    ours, theirs = [], []
+    for _ in range(ROUNDS):
+        ours.append({"decode_cpu_us": _each(made, changes * PASSES), "book_cpu_us": _each(made, books)})
+        theirs.append({"decode_cpu_us": nautilus.each()} if nautilus is not None else {})
+    return medians(ours), medians(theirs)
 
 
 def _each(made: MarketFeed, frames: list[bytes]) -> float:
@@ -260,17 +273,37 @@ def send(count: int) -> None:
 # -- nautilus_trader -------------------------------------------------------------------------------------------------
 
 
-def _nautilus(ours: Figures) -> Figures:
-    """The same frames through its Polymarket adapter, where an environment has it: decoding and books, no socket."""
-    python = os.environ.get(NAUTILUS)
-    if not python:
-        return {}
-    frames = [book_frame(UP, 0), book_frame(DOWN, 0), *change_frames(DECODED, 1)]
-    peer = subprocess.run(
-        [python, Path(__file__).with_name("nautilus.py")], input=b"\n".join(frames), capture_output=True, check=True
-    )
-    took_us = round(float(peer.stdout), 3)
-    return {"nautilus": {"decode_cpu_us": took_us, "ratio_decode_cpu_us": round(took_us / ours["decode_cpu_us"], 3)}}
+class Nautilus:
+    """The same frames through its Polymarket adapter, by the interpreter of an environment that has it: decoding and books,
+    no socket. A context."""
+
+    def __init__(self, python: str) -> None:
+        frames = [book_frame(UP, 0), book_frame(DOWN, 0), *change_frames(DECODED, 1)]
+        self._process = subprocess.Popen(
+            [python, Path(__file__).with_name("nautilus.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._ask(b"\n".join([b"%d" % len(frames), *frames]))  # the first answer is of code that never ran
+
+    def __enter__(self) -> Nautilus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def each(self) -> float:
+        """Processor microseconds for each change."""
+        return float(self._ask(b"again"))
+
+    def _ask(self, line: bytes) -> bytes:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise BenchError(f"{NAUTILUS}: its interpreter cannot run nautilus_trader's adapter, see above")
+        return answer
 
 
 if __name__ == "__main__":
