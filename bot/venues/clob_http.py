@@ -182,11 +182,10 @@ class Connection:
                 self._await(sock, _wanted(want, select.POLLOUT), until)
 
     def _receive(self, sock: socket.socket, until: float) -> bytes:
-        """What came next. Of what TLS has read already the socket knows nothing."""
-        events = 0 if isinstance(sock, ssl.SSLSocket) and sock.pending() else select.POLLIN
+        """What came next. A read takes more than a TLS record holds, so none leaves anything that a poll does not see."""
+        events = select.POLLIN
         while True:
-            if events:
-                self._await(sock, events, until)
+            self._await(sock, events, until)
             try:
                 return sock.recv(65536)
             except WANTS as want:

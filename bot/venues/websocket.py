@@ -119,7 +119,8 @@ class Link:
         self._ws.pong(payload)
 
     def pending(self) -> bool:
-        """Bytes that TLS decrypted already, which no poll will announce."""
+        """Bytes that TLS decrypted already, which no poll will announce: the handshake is read in small pieces, and its
+        record may hold the first frames."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def read(self) -> bytes | None:

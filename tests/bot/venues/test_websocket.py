@@ -30,6 +30,7 @@ class Session:
         self._sock = sock
         self._file = sock.makefile("rb")
         self.path = ""
+        self.greeting = b""  # in one piece with the answer to the handshake
         self.received: queue.Queue[tuple[int, bytes]] = queue.Queue()
 
     def handshake(self) -> bool:
@@ -43,7 +44,7 @@ class Session:
         accept = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
         self._sock.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + self.greeting
         )
         return True
 
@@ -83,6 +84,7 @@ class Venue:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/ws"
         self.sessions: queue.Queue[Session] = queue.Queue()
+        self.greeting = b""
         self.refusing = False
         self.refused = threading.Semaphore(0)
         threading.Thread(target=self._accept, daemon=True).start()
@@ -101,6 +103,7 @@ class Venue:
 
     def _serve(self, sock: socket.socket) -> None:
         session = Session(sock)
+        session.greeting = self.greeting
         if session.handshake():
             self.sessions.put(session)
             session.listen()

@@ -84,9 +84,7 @@ def desks() -> Iterator[list[Desk]]:
         assert not desk.reader.is_alive()
 
 
-def test_a_burst_of_more_than_one_read_is_taken_whole_although_no_poll_tells_of_its_end(
-    venue: Venue, front: Front, desks: list[Desk]
-) -> None:
+def test_a_burst_of_many_records_is_taken_whole(venue: Venue, front: Front, desks: list[Desk]) -> None:
     desk = start(desks, Talk(front.url))
     session = venue.session()
     assert session.next() == (TEXT, b"hello")
@@ -99,6 +97,15 @@ def test_a_burst_of_more_than_one_read_is_taken_whole_although_no_poll_tells_of_
     desk.reader.send(["more"])
     assert session.next() == (TEXT, b"more")
     assert desk.reader.reconnects == 0
+
+
+def test_frames_that_come_in_one_record_with_the_handshake_are_not_left_lying(
+    venue: Venue, front: Front, desks: list[Desk]
+) -> None:
+    venue.greeting = b"\x81\x015\x81\x016"
+    desk = start(desks, Talk(front.url, opening=[]))  # which asks for nothing that would stir the socket
+    assert isinstance(desk.next(), FeedStatus)
+    assert [desk.next(), desk.next()] == [Nudge(cause_ns=5), Nudge(cause_ns=6)]
 
 
 def test_records_that_come_byte_by_byte_are_waited_for(venue: Venue, front: Front, desks: list[Desk]) -> None:
