@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from reader_desk import PING, PONG, TEXT, Desk, Talk, Venue, start
 from test_clob_http import piecemeal
-from test_websocket import PING, PONG, TEXT, Desk, Talk, Venue, start
 
 from bot.messages import FeedStatus, Nudge
 
@@ -58,13 +58,6 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def venue() -> Iterator[Venue]:
-    venue = Venue()
-    yield venue
-    venue.close()
-
-
-@pytest.fixture
 def front(venue: Venue, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -73,15 +66,6 @@ def front(venue: Venue, authority: trustme.CA, tmp_path: Path, monkeypatch: pyte
     front = Front(venue.url, context)
     yield front
     front.close()
-
-
-@pytest.fixture
-def desks() -> Iterator[list[Desk]]:
-    started: list[Desk] = []
-    yield started
-    for desk in started:
-        desk.reader.stop()
-        assert not desk.reader.is_alive()
 
 
 def test_a_burst_of_many_records_is_taken_whole(venue: Venue, front: Front, desks: list[Desk]) -> None:
