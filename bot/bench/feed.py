@@ -279,9 +279,11 @@ class Nautilus:
 
     def __init__(self, python: str) -> None:
         frames = [book_frame(UP, 0), book_frame(DOWN, 0), *change_frames(DECODED, 1)]
-        self._process = subprocess.Popen(
-            [python, Path(__file__).with_name("nautilus.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        command = [python, str(Path(__file__).with_name("nautilus.py"))]
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise BenchError(f"{NAUTILUS} should name a Python interpreter: {error}") from None
         self._ask(b"\n".join([b"%d" % len(frames), *frames]))  # the first answer is of code that never ran
 
     def __enter__(self) -> Nautilus:
@@ -298,11 +300,13 @@ class Nautilus:
     def _ask(self, line: bytes) -> bytes:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(line + b"\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise BenchError(f"{NAUTILUS}: its interpreter cannot run nautilus_trader's adapter, see above")
+            self._process.wait()
+            raise BenchError(f"the interpreter that {NAUTILUS} names cannot run nautilus_trader's Polymarket adapter")
         return answer
 
 
