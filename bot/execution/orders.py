@@ -176,7 +176,8 @@ class Order(msgspec.Struct, kw_only=True):
     absent: int = 0  # valid reads in a row without it
     absent_ns: Ns = 0
     listed: int = 0  # valid reads in a row that list it although it ended
-    given_up: bool = False  # ended because no read showed it, and the venue had never spoken of it
+    landed: bool = False  # the venue has shown that it took it: by an answer, an event, a fill or a read
+    given_up: bool = False  # ended because no read showed it, and it had never landed
     tail_ns: Ns = 0  # ended without a matched size at that time; 0: the size is known
     debt_since_ns: Ns = 0
 
@@ -381,6 +382,7 @@ class Orders:
         return
 
     def _work(self, order: Order) -> None:
+        order.landed = True
         if order.cancel_wanted or order.epoch < self._epoch_of(order.symbol):
             self._enter(order, PC)
             self._do.append(Do.DELETE)
@@ -442,7 +444,7 @@ class Orders:
             order.absent_ns = self._asked_ns
         if order.absent >= 2 and order.empty_query and not order.debt:
             self._cancel(order)
-            order.given_up = not (order.acked_ns or order.echoed)
+            order.given_up = not order.landed
 
     def _gone_after_settle(self, order: Order) -> None:
         since = max(order.sent_ns, order.since_ns) if order.voided else order.sent_ns

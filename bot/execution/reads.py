@@ -95,6 +95,7 @@ class Reads(Facts):
             cancel_wanted=True,
             answered=True,
             echoed=True,
+            landed=True,
             foreign=True,
         )
         self.orders.add(order)

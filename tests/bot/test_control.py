@@ -17,6 +17,7 @@ class Operator:
     """Answers with what it was asked; `status` waits until released, as a hung bot would."""
 
     def __init__(self) -> None:
+        self.entered = threading.Event()
         self.released = threading.Event()
 
     def _answer(self, state: str) -> dict[str, Any]:
@@ -32,6 +33,7 @@ class Operator:
         return self._answer("failing")
 
     def status(self) -> dict[str, Any]:
+        self.entered.set()
         self.released.wait(5)
         return self._answer("late")
 
@@ -81,10 +83,16 @@ def test_without_a_thread_to_be_had_clients_are_served_one_after_another(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, operator = served
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no thread")))
+    hung = threading.Thread(target=lambda: ask(path, "status", timeout_s=5))
+    hung.start()
+    assert operator.entered.wait(5)  # one thread is left, and wants another one for its next client
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no thread")))
+        for _ in range(3):
+            answer = ask(path, "resume")
+            assert answer is not None and answer["ok"]
     operator.released.set()
-    for _ in range(5):
-        assert ask(path, "status") is not None
+    hung.join()
 
 
 def test_a_line_that_is_no_command_is_refused_with_a_reason(served: Any) -> None:

@@ -38,14 +38,13 @@ class Net:
         self.random = random
         self.down_until_ns: Ns = 0
         self.connections: list[Connection] = []
-        self.slow = 1.0
 
     @property
     def down(self) -> bool:
         return self.hub.now_ns < self.down_until_ns
 
     def latency_ns(self) -> Ns:
-        return int((ONE_WAY_NS + self.random.expovariate(1.0) * SPREAD_NS) * self.slow)
+        return int(ONE_WAY_NS + self.random.expovariate(1.0) * SPREAD_NS)
 
     def cut(self, until_ns: Ns) -> None:
         """Every HTTP connection is reset, and new ones are refused until then."""

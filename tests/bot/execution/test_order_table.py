@@ -304,14 +304,19 @@ def test_an_order_given_up_unseen_that_the_venue_took_after_all_is_cancelled_at_
 
 
 @LATE
-@pytest.mark.parametrize("given", [{"acked_ns": T - 1}, {"echoed": True}], ids=["acked", "echoed"])
+@pytest.mark.parametrize("wanted", [False, True], ids=["working", "pending-cancel"])
+@pytest.mark.parametrize("word", [Event.ACKED, Event.PLACEMENT, Event.SNAPSHOT_LISTS, Event.UPDATE])
 def test_an_order_the_venue_once_spoke_of_ends_by_reads_and_an_old_word_revives_it_not(
-    event: Event, given: dict[str, object]
+    event: Event, word: Event, wanted: bool
 ) -> None:
-    orders, order = an_order(OrderState.UNKNOWN, **given)
-    for at_ns in (T, T + TIMERS.snap_ns):
-        applied(orders, NULL, order, at_ns)
-    assert applied(orders, event, order, T + NS_PER_S) == []
+    orders, order = an_order(OrderState.UNKNOWN, cancel_wanted=wanted)
+    orders.apply(word, order, T - NS_PER_S, cum=0)
+    assert order.state is (OrderState.PENDING_CANCEL if wanted else OrderState.WORKING)
+    for number in range(3):  # the first makes a working one unknown
+        at_ns = T + number * TIMERS.snap_ns
+        orders.apply(NULL, order, at_ns, asked_ns=at_ns)
+    assert order.state is OrderState.CANCELED
+    assert applied(orders, event, order, T + 2 * NS_PER_S) == []
     assert order.state is OrderState.CANCELED
 
 
