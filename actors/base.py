@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 import pykka
 from pykka._actor import ActorInbox
-from pykka._envelope import Envelope
 
-from actors.mailbox import Mailbox
+from actors.mailbox import Mailbox, lane_of
 from actors.router import Directory, Health
 from bot.bell import Bell
 from bot.errors import BotError
@@ -71,7 +70,7 @@ class Actor(pykka.ThreadingActor):
 
     def raise_here(self, error: Exception) -> None:
         """For a thread this actor owns: what killed it is raised on the actor's own thread."""
-        self.mailbox.put(Envelope(error))
+        self.mailbox.tell(error)
 
     # -- for pykka -----------------------------------------------------------------------------------------------------
 
@@ -94,6 +93,12 @@ class Actor(pykka.ThreadingActor):
             raise
         finally:
             self.health.ready.set()
+
+    def _handle_receive(self, message: Any) -> Any:
+        """What is ours need not be asked four times which of pykka's own messages it is."""
+        if type(message) in lane_of:
+            return self.on_receive(message)
+        return super()._handle_receive(message)
 
     def on_receive(self, message: Any) -> None:
         health = self.health

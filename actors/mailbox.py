@@ -25,17 +25,17 @@ from bot.ports import Clock
 from bot.units import NS_PER_S, Ns
 
 M = TypeVar("M", bound=Message)
-Waiting = tuple[Ns, Envelope[Any]]  # since when
+Waiting = tuple[Ns, Any, "pykka.Future[Any] | None"]  # since when, the message, where its answer goes
 
 
 URGENT, LOSSLESS, LATEST = Lane.URGENT, Lane.LOSSLESS, Lane.LATEST  # an enum's own lookup costs more than the append
-_lane_of: dict[type, Lane] = {}
+lane_of: dict[type, Lane] = {}  # of the types of Message met so far: to ask a Struct's isinstance is a third of a put
 
 
 def _learn(kind: type) -> Lane:
-    """Once per type: isinstance against a Struct is an ABC check, a third of a whole put."""
-    lane = _lane_of[kind] = kind.lane if issubclass(kind, Message) else LOSSLESS
-    return lane
+    if not issubclass(kind, Message):
+        return LOSSLESS
+    return lane_of.setdefault(kind, kind.lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +83,26 @@ class Mailbox:
         self._conflated = self._dead_lettered = self._dropped = 0
 
     def put(self, envelope: Envelope[Any]) -> None:
-        """After `close` the message goes to the dead-letter callback on the caller's thread."""
-        self.add(envelope)
+        """What pykka's own `tell` and `ask` call."""
+        self.add(envelope.message, envelope.reply_to)
         self.ring()
 
-    def add(self, envelope: Envelope[Any]) -> None:
-        """Like put, for someone who rings later: whoever is woken by the first of several may run before the second comes."""
-        message = envelope.message
+    def tell(self, message: Any) -> None:
+        """After `close` the message goes to the dead-letter callback on the caller's thread."""
+        self.add(message)
+        self.ring()
+
+    def add(self, message: Any, reply_to: pykka.Future[Any] | None = None) -> None:
+        """Like tell, for someone who rings later: whoever is woken by the first of several may run before the second comes."""
         try:
-            lane = _lane_of[type(message)]
+            lane = lane_of[type(message)]
         except KeyError:
             lane = _learn(type(message))
-        if lane is LOSSLESS or envelope.reply_to is not None:
-            self._lossless.append((self.clock(), envelope))
+        if lane is LOSSLESS or reply_to is not None:
+            self._lossless.append((self.clock(), message, reply_to))
         elif lane is URGENT:
-            self._urgent.append((self.clock(), envelope))
-        elif not self._put_view((type(message), message.key), envelope, message.quiet):
+            self._urgent.append((self.clock(), message, None))
+        elif not self._put_view((type(message), message.key), message, message.quiet):
             return
         if self._quiet:
             self._rouse()
@@ -123,10 +127,10 @@ class Mailbox:
                 continue
             if depth > self._high_water:  # it only grows between two gets, so its peaks are all seen here
                 self._high_water = depth
-            envelope = self._next()
-            if envelope is not None:
+            waiting = self._next()
+            if waiting is not None:
                 self._delivered += 1
-                return envelope
+                return Envelope(waiting[1], waiting[2])
         return Envelope(_ActorStop())
 
     def _sleep(self) -> None:
@@ -156,10 +160,10 @@ class Mailbox:
                 waiting = lane.popleft()
             except IndexError:
                 break  # closed by another thread meanwhile
-            if type(waiting[1].message) is not message_type or waiting[1].reply_to is not None:
+            if type(waiting[1]) is not message_type or waiting[2] is not None:
                 lane.appendleft(waiting)
                 break
-            batch.append(waiting[1].message)
+            batch.append(waiting[1])
         self._delivered += len(batch)
         if self._dead_letter is not None:
             self._hand_over()
@@ -204,7 +208,7 @@ class Mailbox:
         facts = _oldest(self._urgent) + _oldest(self._lossless)
         with self._views_lock:
             views = [self._views[self._keys[0]][0]] if self._keys else []
-            views += [since_ns for since_ns, _ in self._quiet.values()]
+            views += [waiting[0] for waiting in self._quiet.values()]
             depth = len(self._urgent) + len(self._lossless) + len(self._views) + len(self._quiet)
         return MailboxStats(
             depth=depth,
@@ -216,7 +220,7 @@ class Mailbox:
             dropped=self._dropped,
         )
 
-    def _put_view(self, key: tuple[type, Hashable], envelope: Envelope[Any], quiet: bool) -> bool:
+    def _put_view(self, key: tuple[type, Hashable], message: Message, quiet: bool) -> bool:
         """Does it wait for the reader now? Not where it is quiet, nor where it replaced one that waits already."""
         now_ns = self.clock()
         with self._views_lock:
@@ -226,15 +230,15 @@ class Mailbox:
             for views in (self._views, self._quiet):
                 waiting = views.get(key)
                 if waiting is not None and (quiet or views is self._views):
-                    views[key] = (waiting[0], envelope)
+                    views[key] = (waiting[0], message, None)
                     self._conflated += 1
                     return False
             if quiet:
-                self._quiet[key] = (now_ns, envelope)
+                self._quiet[key] = (now_ns, message, None)
                 return False
             if self._quiet.pop(key, None) is not None:
                 self._conflated += 1
-            self._views[key] = (now_ns, envelope)
+            self._views[key] = (now_ns, message, None)
             self._keys.append(key)
             return True
 
@@ -245,25 +249,25 @@ class Mailbox:
             self._views |= quiet
             self._keys.extendleft(reversed(quiet))
 
-    def _next(self) -> Envelope[Any] | None:
+    def _next(self) -> Waiting | None:
         """None: closed by another thread meanwhile, and emptied."""
         try:
             if self._urgent:
-                return self._urgent.popleft()[1]
+                return self._urgent.popleft()
             if self._lossless:
-                return self._lossless.popleft()[1]
+                return self._lossless.popleft()
             with self._views_lock:
-                return self._views.pop(self._keys.popleft())[1]
+                return self._views.pop(self._keys.popleft())
         except IndexError:
             return None
 
     def _hand_over(self) -> None:
         with self._closing:
-            while (envelope := self._next()) is not None:
-                message = envelope.message
-                if envelope.reply_to is not None:
+            while (waiting := self._next()) is not None:
+                _, message, reply_to = waiting
+                if reply_to is not None:
                     self._dropped += 1
-                    _answer_dead(envelope)
+                    _answer_dead(message, reply_to)
                 elif isinstance(message, Message) and message.lane is not LATEST:
                     self._dead_lettered += 1
                     assert self._dead_letter is not None
@@ -283,10 +287,9 @@ def _oldest(lane: deque[Waiting]) -> list[Ns]:
         return []
 
 
-def _answer_dead(envelope: Envelope[Any]) -> None:
-    assert envelope.reply_to is not None
-    if isinstance(envelope.message, _ActorStop):
-        envelope.reply_to.set(None)
+def _answer_dead(message: Any, reply_to: pykka.Future[Any]) -> None:
+    if isinstance(message, _ActorStop):
+        reply_to.set(None)
         return
     dead = pykka.ActorDeadError("the actor stopped before handling the message")
-    envelope.reply_to.set_exception((pykka.ActorDeadError, dead, None))
+    reply_to.set_exception((pykka.ActorDeadError, dead, None))

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pykka
-from pykka._envelope import Envelope
 
 from actors.mailbox import Mailbox
 from bot.messages import Lane, Message
@@ -57,7 +56,7 @@ class Directory:
         self.close(name)  # returns when the predecessor, if any, has handed over all it had
         with self._lock:
             for message in self._kept.pop(name, []):
-                mailbox.put(Envelope(message))
+                mailbox.tell(message)
             self._entries[name] = (ref, health)
 
     def tell(self, name: str, message: Message) -> None:
@@ -69,8 +68,8 @@ class Directory:
         entry = self._entries.get(name)
         if entry is not None:
             # Not ref.tell: it raises for a dead actor, where a closed mailbox hands the message over.
-            entry[1].mailbox.add(Envelope(message))
-        elif message.lane is not Lane.LATEST:
+            entry[1].mailbox.add(message)
+        else:
             self.undelivered(name, message)
 
     def ring(self, name: str) -> None:
@@ -79,8 +78,8 @@ class Directory:
             entry[1].mailbox.ring()
 
     def undelivered(self, name: str, message: Message) -> None:
-        """Where closed mailboxes hand over what nobody will handle."""
-        if self.dead_letter(name, message):
+        """What nobody of that name will handle; closed mailboxes hand it over here. A view is dropped."""
+        if message.lane is Lane.LATEST or self.dead_letter(name, message):
             return
         with self._lock:
             entry = self._entries.get(name)
@@ -88,7 +87,7 @@ class Directory:
                 self._kept.setdefault(name, []).append(message)
                 return
         # A successor is there already. The sender of later messages waits for this call, so order holds.
-        entry[1].mailbox.put(Envelope(message))
+        entry[1].mailbox.tell(message)
 
     def close(self, name: str) -> None:
         """Close the mailbox of a dead or abandoned actor; its thread ends when it next looks."""

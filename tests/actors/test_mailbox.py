@@ -184,7 +184,7 @@ def test_who_sleeps_wakes_at_the_ring_and_finds_all_that_was_added_before() -> N
     mailbox = Mailbox()
     thread, got = asleep(mailbox)
     for message in (cancel(1), report("a"), cancel(2)):
-        mailbox.add(Envelope(message))
+        mailbox.add(message)
     assert mailbox._asleep, "to add wakes nobody"
     mailbox.ring()
     thread.join(FOREVER_S)
