@@ -5,7 +5,6 @@ accord when the engine says so, and what it does around two kinds of request. Kn
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
@@ -44,7 +43,6 @@ class ConnectionFaults:
         self._tap = tap
         self._stranger = stranger
         self._outage = outage
-        self._unknown = itertools.count(1)
         self._flicker = Flicker(venue.exchange, venue.books, "storm")
         self._tasks: set[asyncio.Task[None]] = set()
         acts: dict[str, Callable[[Fault], int]] = {
@@ -135,7 +133,7 @@ class ConnectionFaults:
             return 0
         for client in clients:
             assert client.caller is not None
-            order = _made_up(market, client.caller.account.owners[-1], client.caller.api_key, next(self._unknown))
+            order = _made_up(market, client.caller.account.owners[-1], client.caller.api_key, self._venue.stray_id())
             event = rec.OrderEvent(kind="PLACEMENT", order=order, status=rec.LIVE, ts_ms=wall_ms())
             client.put(dumped(order_event(event, market)))
         return len(clients)
@@ -218,9 +216,9 @@ def _body(response: web.Response) -> Any:
     return orjson.loads(response.body if isinstance(response.body, bytes) else b"[]")
 
 
-def _made_up(market: rec.SimMarket, owner: str, api_key: str, number: int) -> rec.Order:
+def _made_up(market: rec.SimMarket, owner: str, api_key: str, order_id: str) -> rec.Order:
     return rec.Order(
-        order_id=f"0x{number:064x}",
+        order_id=order_id,
         owner=owner,
         api_key=api_key,
         condition_id=market.condition_id,

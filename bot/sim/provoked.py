@@ -79,7 +79,7 @@ class Stranger:
         mine = self.targets()
         owner = mine[0].owner if mine else holder.owners[-1]
         api_key = mine[0].api_key if mine else next(iter(holder.keys.values())).api_key
-        order_id = f"0x{next(self._count):064x}"
+        order_id = self._venue.stray_id()
         submitted = exchange.submit(
             rec.Submit(
                 order_id=order_id,

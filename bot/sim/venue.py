@@ -79,6 +79,7 @@ class Venue:
         self.flushers: list[Callable[[], None]] = []
         self._sequence = itertools.count(1)
         self._notice = itertools.count(1)
+        self._strays = itertools.count(1)
         self._numbers: dict[str, int] = {}
         self._stepped_ms = 0
         self._beats_checked = 0
@@ -88,6 +89,10 @@ class Venue:
         row = Request(seq=next(self._sequence), monotonic_ns=time.monotonic_ns(), method=method, path=path)
         self.requests.append(row)
         return row
+
+    def stray_id(self) -> str:
+        """For an order under an account's key that its owner never sent."""
+        return f"0x{next(self._strays):064x}"
 
     def age_s(self) -> float:
         """The clock of the faults: seconds since the venue was ready."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 from bot.messages import Side
 from bot.sim import records as rec
@@ -20,7 +19,6 @@ class VenueFaults:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         self._exchange = venue.exchange
-        self._count = itertools.count(1)
         self._exchange.settlement = self._settlement
         self._exchange.fee_in_shares = lambda taker: venue.hit("S06", "taker") is not None
         venue.faults.on("C09", self._cancel)
@@ -70,7 +68,7 @@ class VenueFaults:
         if found is None or market is None:
             return 0
         account, credentials = found
-        order_id = f"0x{next(self._count):064x}"
+        order_id = self._venue.stray_id()
         submitted = self._exchange.submit(
             rec.Submit(
                 order_id=order_id,

@@ -467,6 +467,14 @@ def test_u10_an_order_that_nobody_sent(venue: VenueThread, connect: Open, kind: 
         cancel(venue, order_id)
 
 
+def test_u10_and_t09_never_share_an_id(venue: VenueThread, connect: Open) -> None:
+    ws = connect("user")
+    inject(venue, id="T09")
+    inject(venue, id="U10", kind="live")
+    inject(venue, id="U10", kind="event")
+    assert len({user_event(ws, "PLACEMENT")["id"] for _ in range(3)}) == 3
+
+
 def test_u11_the_same_trade_with_another_size(venue: VenueThread, connect: Open) -> None:
     ws = connect("user")
     order_id = place(venue)
