@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +27,7 @@ from bot.bench.subject import SERIES, Subject
 from bot.bench.tap import Answerer, Request, Stream, Tap
 from bot.history.journal import read, segments
 from bot.history.records import Record
-from bot.messages import CancelOrder, NewOrder
+from bot.messages import CancelOrder, NewOrder, QuoteIntent
 from bot.units import Ns
 
 STEP = 3e-4  # of the reference price: some seven cents of an even market of five minutes
@@ -36,6 +37,7 @@ STEP_S = 0.07  # until it is taken back
 SECONDS = 2  # of a round, idle and loaded each
 LOADED_FRAMES_PER_S = 5_000
 QUIET_S = 0.012  # before each frame: a fill arrives in it, and whoever is next finds the machine as cold as the others
+STAGES = ("reader", "strategy", "executor", "wire")  # frame read, its run begun, its decision taken, whole request read
 WAIT_S = 0.2  # a sample that takes longer is not one
 
 
@@ -174,21 +176,43 @@ class Steps:
 
     def figures(self, name: str) -> Figures:
         """Of the rounds of that name that have a sample, when they are over. Raises BenchError if most have none."""
-        causes: dict[str, Ns] = {}
-        for item in read(segments(self._subject.run_dir / "journal")):
-            for message in item.emitted if isinstance(item, Record) else ():
-                if isinstance(message, NewOrder):
-                    causes[str(message.salt)] = message.cause_ns
-                elif isinstance(message, CancelOrder):
-                    causes[message.order_id] = message.cause_ns
+        stamps = _stamps(self._subject.run_dir / "journal")
         rounds = [
-            [request.at_ns - at_ns for at_ns, request in seen if causes[_name(request)] >= at_ns]
+            [
+                (at_ns, *stamps[_name(request)], request.at_ns)
+                for at_ns, request in seen
+                if stamps[_name(request)][0] >= at_ns
+            ]
             for seen in self._rounds[name]
         ]
-        told = [percentiles(samples_ns) for samples_ns in rounds if samples_ns]
+        told = [_figures(ways) for ways in rounds if ways]
         if 2 * len(told) <= len(rounds):
             raise BenchError(f"{name}: most rounds have no sample; is the machine busy with something else?")
         return medians(told)
+
+
+def _figures(ways: Sequence[tuple[Ns, ...]]) -> Figures:
+    """Of some steps' times at each station from frame to wire: the whole, and p50 of how long the way to each took."""
+    stages = {
+        f"to_{name}_p50": percentiles([way[i + 1] - way[i] for way in ways])["p50"] for i, name in enumerate(STAGES)
+    }
+    return {**percentiles([way[-1] - way[0] for way in ways]), **stages}
+
+
+def _stamps(journal: Path) -> dict[str, tuple[Ns, Ns, Ns]]:
+    """Of each order by its salt, each cancel by its order's id: when the frame behind it was read (0: there was none), the
+    strategy's run began, and the executor took what it said."""
+    stamps: dict[str, tuple[Ns, Ns, Ns]] = {}
+    for item in read(segments(journal)):
+        if not isinstance(item, Record):
+            continue
+        began_ns = item.message.made_ns if isinstance(item.message, QuoteIntent) else 0
+        for message in item.emitted:
+            if isinstance(message, NewOrder):
+                stamps[str(message.salt)] = (message.cause_ns, began_ns, message.made_ns)
+            elif isinstance(message, CancelOrder):
+                stamps[message.order_id] = (message.cause_ns, began_ns, message.made_ns)
+    return stamps
 
 
 def _name(request: Request) -> str:
