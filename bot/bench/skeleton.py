@@ -69,7 +69,7 @@ def posted(orders: SimpleQueue[NewOrder], rest_url: str) -> None:
     while True:
         order = orders.get()
         body = signer.body(msgspec.structs.replace(order, order_id=signer.order_id_of(order)), API_KEY)
-        lines = "".join(f"{key}: {value}\r\n" for key, value in headers("POST", "/order", body, 1_793_750_400).items())
+        lines = headers("POST", "/order", body, 1_793_750_400)
         venue.sendall(f"{head}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         venue.recv(READ_BYTES)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
             method: str,
             path: str,
             *,
-            headers: Mapping[str, str] | None = None,
+            headers: str = "",
             body: bytes = b"",
             until: float | None = None,
             written: Callable[[], None] | None = None,

@@ -21,7 +21,7 @@ from bot.venues.clob_answer import Reply, read_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     Address = tuple[int, int, int, str, Any]
@@ -99,24 +99,21 @@ class Connection:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: str = "",
         body: bytes = b"",
         until: float | None = None,
         written: Callable[[], None] | None = None,
     ) -> Reply:
-        """Send once and read the answer. `written` is called when the bytes are with the kernel. Raises RequestFailed."""
+        """Send once and read the answer. `headers` are whole lines; `written` is called when the bytes are with the kernel.
+        Raises RequestFailed."""
         deadline = self._now() + self.deadline_s
         if until is not None:
             deadline = min(deadline, until)
-        head = [f"{method} {self._prefix}{path} HTTP/1.1\r\n", self._fixed]
-        if headers:
-            head += [f"{name}: {value}\r\n" for name, value in headers.items()]
-        if body:
-            head.append("Content-Type: application/json\r\n")
+        what = "Content-Type: application/json\r\n" if body else ""
         if body or method == "POST":
-            head.append(f"Content-Length: {len(body)}\r\n")
-        head.append("\r\n")
-        data = "".join(head).encode("latin-1") + body
+            what += f"Content-Length: {len(body)}\r\n"
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._fixed}{headers}{what}\r\n"
+        data = head.encode("latin-1") + body
         self.ready(deadline)
         sock = self._sock
         assert sock is not None, "ready() leaves a socket or raises"

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Headers = Callable[[str, str, bytes, int], dict[str, str]]
+    Headers = Callable[[str, str, bytes, int], str]
 
 
 class Credentials:
@@ -34,16 +34,12 @@ def hmac_signature(secret: bytes, utc_s: int, method: str, path: str, body: byte
 
 
 def hmac_headers(credentials: Credentials, address: str) -> Headers:
-    """L2 headers as a function of (method, path, body, utc_s); the secret is decoded once."""
+    """The lines of the L2 headers as a function of (method, path, body, utc_s); what never changes is made once."""
     secret = base64.urlsafe_b64decode(credentials.secret)
+    who = f"POLY_ADDRESS: {address}\r\nPOLY_API_KEY: {credentials.api_key}\r\nPOLY_PASSPHRASE: {credentials.passphrase}\r\n"
 
-    def headers(method: str, path: str, body: bytes, utc_s: int) -> dict[str, str]:
-        return {
-            "POLY_ADDRESS": address,
-            "POLY_SIGNATURE": hmac_signature(secret, utc_s, method, path.partition("?")[0], body),
-            "POLY_TIMESTAMP": str(utc_s),
-            "POLY_API_KEY": credentials.api_key,
-            "POLY_PASSPHRASE": credentials.passphrase,
-        }
+    def headers(method: str, path: str, body: bytes, utc_s: int) -> str:
+        signature = hmac_signature(secret, utc_s, method, path.partition("?")[0], body)
+        return f"{who}POLY_TIMESTAMP: {utc_s}\r\nPOLY_SIGNATURE: {signature}\r\n"
 
     return headers

@@ -6,7 +6,7 @@ Client ends are what the real gateway and feeds ask for; what the venue does wit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 
 from bot.errors import FrameError
@@ -101,7 +101,7 @@ class Connection:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: str = "",
         body: bytes = b"",
         until: float | None = None,
         written: Callable[[], None] | None = None,

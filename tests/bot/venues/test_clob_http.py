@@ -118,7 +118,7 @@ def test_one_connection_carries_many_requests_each_in_one_piece(server: Loopback
     seen: list[str] = []
     for _ in range(3):
         reply = connection.request(
-            "POST", "/order", headers={"POLY_ADDRESS": "0x1"}, body=b'{"a":1}', written=lambda: seen.append("written")
+            "POST", "/order", headers="POLY_ADDRESS: 0x1\r\n", body=b'{"a":1}', written=lambda: seen.append("written")
         )
         assert (reply.status, reply.body) == (200, b"{}")
     assert (server.accepted, connection.connects, len(seen)) == (1, 1, 3)

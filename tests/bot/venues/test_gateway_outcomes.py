@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,7 +49,7 @@ class ScriptedHttp:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, bytes]] = []
-        self.headers: list[Mapping[str, str]] = []
+        self.headers: list[dict[str, str]] = []
         self.used_s = 0.0
         self.closed = 0
 
@@ -60,13 +60,13 @@ class ScriptedHttp:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: str = "",
         body: bytes = b"",
         until: float | None = None,
         written: Callable[[], None] | None = None,
     ) -> Reply:
         self.asked.append((method, path, body))
-        self.headers.append(headers or {})
+        self.headers.append(dict(line.split(": ") for line in headers.splitlines()))
         answer = self.answers.pop(0)
         if isinstance(answer, RequestFailed):
             raise answer

@@ -126,7 +126,9 @@ def test_login_signature_equals_stock_on_both_chains() -> None:
 )
 def test_published_request_signatures(method: str, path: str, body: bytes, expected: str) -> None:
     headers = hmac_headers(Credentials("key", SECRET, "pass"), ADDRESS)
-    assert headers(method, path + "?next_cursor=MA==", body, 1_700_000_000) == {
+    lines = headers(method, path + "?next_cursor=MA==", body, 1_700_000_000)
+    assert lines.endswith("\r\n")
+    assert dict(line.split(": ") for line in lines.splitlines()) == {
         "POLY_ADDRESS": ADDRESS,
         "POLY_SIGNATURE": expected,
         "POLY_TIMESTAMP": "1700000000",
