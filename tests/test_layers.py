@@ -42,7 +42,7 @@ FILES: dict[str, set[str]] = {
 }
 VENDORS: dict[str, tuple[str, ...]] = {
     "pykka": ("actors/", "bot/app.py", "bot/sim/chaos/"),
-    "websocket": ("bot/venues/websocket.py",),
+    "websocket": ("bot/venues/link.py",),
     "py_clob_client_v2": ("bot/venues/polymarket_gateway.py", "bot/sim/"),
     "py_clob_client": ("bot/venues/polymarket_gateway.py", "bot/sim/"),
     "py_order_utils": ("bot/sim/",),

@@ -1,142 +1,38 @@
 """One WebSocket connection at a time, kept alive: connect, read, ping, notice silence, reconnect.
 
-websocket-client makes the connection and sends; frames are taken apart by frames.FrameBuffer. What they mean is the
-conversation's business, and where its messages go the owner's.
+What the frames mean is the conversation's business, and where its messages go the owner's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import random
 import select
 import socket
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-import websocket
-
-from bot.errors import BotError, FrameError
+from bot.errors import FrameError
 from bot.messages import Message
 from bot.ports import Clock
 from bot.units import NS_PER_S, Ns
 from bot.venues.conversation import Conversation
-from bot.venues.frames import BINARY, CLOSE, PING, FrameBuffer, TooBig
+from bot.venues.frames import BINARY, CLOSE, PING, TooBig
+from bot.venues.link import BROKEN, Attempt, Link, shut
 
-CONNECT_TIMEOUT_S = 5.0  # for each blocking step
 CONNECT_DEADLINE_NS: Ns = 10 * NS_PER_S  # for the whole handshake, once there is a socket
-SEND_TIMEOUT_S = 1.0  # below the 2 s after which a thread counts as hung
 SLICE_S = 0.25  # longest wait of the loop
 LOOK_NS: Ns = NS_PER_S  # how often the conversation is asked whether it is stale
 BACKOFF_S = 0.5
 BACKOFF_S_MAX = 30.0
 HEALTHY_NS: Ns = 60 * NS_PER_S  # a connection that lived this long ends a row of failures
-READ_BYTES = 65_536
 RENEWAL_NS: Ns = 10 * NS_PER_S  # between two tries at a planned second connection
 SETTLE_EVERY = 32  # frames of a backlog between two views of what they change
 YIELD_BYTES = 20_000  # of a burst between two pauses of a stream that gives way: some thirty changes
 LONG_BYTES = 5_000  # a frame after which such a stream pauses at once: a whole book, which takes as long as ten changes
 YIELD_S = 300e-6  # so that a fill gets from its reader to the executor without meeting the burst again
-
-
-class Attempt(threading.Thread):
-    """One try at connecting. A thread of its own: looking up a name has no deadline, and the Reader must stay alive.
-
-    `fault` is an error of ours, `refused` what the network or the venue did.
-    """
-
-    def __init__(self, conversation: Conversation, url: str, wake: Callable[[], None], prepare: bool) -> None:
-        super().__init__(name=f"connect-{conversation.name}", daemon=True)
-        self._conversation = conversation
-        self._url = url
-        self._wake = wake
-        self._prepare = prepare
-        self._given_up = threading.Event()
-        self.ended = threading.Event()
-        self.refused = ""
-        self.fault: BaseException | None = None
-        self.ws = websocket.WebSocket(sockopt=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),), skip_utf8_validation=True)
-
-    def run(self) -> None:
-        try:
-            if self._prepare:
-                self._conversation.bootstrap()
-            self._connect()
-        except BotError as error:
-            self.refused = str(error)
-        except BaseException as error:  # noqa: BLE001 - kept for the Reader, which dies of it
-            self.fault = error
-        finally:
-            self.ended.set()
-            if self._given_up.is_set():
-                self.ws.shutdown()
-            self._wake()
-
-    def _connect(self) -> None:
-        try:
-            self.ws.connect(
-                self._url, timeout=CONNECT_TIMEOUT_S, suppress_origin=True, header=["User-Agent: clobmaker"]
-            )
-        except Exception as error:  # noqa: BLE001 - a server can answer a handshake with anything
-            self.refused = f"{type(error).__name__}: {str(error)[:200]}"
-
-    def cut(self) -> None:
-        """End the handshake that takes too long."""
-        sock = self.ws.sock
-        if sock is not None:
-            _shut(sock)
-
-    def give_up(self) -> None:
-        """Nobody waits for it any more: whatever comes of it is closed."""
-        self._given_up.set()
-        if self.ended.is_set():
-            self.ws.shutdown()
-
-
-class Link:
-    """An open connection: its socket, and the frames read so far."""
-
-    def __init__(self, ws: websocket.WebSocket, bytes_max: int) -> None:
-        self._ws = ws
-        self.sock: socket.socket = ws.sock
-        self.sock.settimeout(SEND_TIMEOUT_S)
-        self.fd = self.sock.fileno()
-        # A plain socket with a timeout polls before it reads, and so lets go of the interpreter twice.
-        tls = isinstance(self.sock, ssl.SSLSocket)
-        self._recv: Callable[[int], bytes] = self.sock.recv if tls else functools.partial(os.read, self.fd)
-        self.frames = FrameBuffer(bytes_max)
-        self.spoken = False
-
-    def send(self, text: str) -> None:
-        self._ws.send(text)
-        self.spoken = True
-
-    def pong(self, payload: bytes) -> None:
-        self._ws.pong(payload)
-
-    def pending(self) -> bool:
-        """Bytes that TLS decrypted already, which no poll will announce: the handshake is read in small pieces, and its
-        record may hold the first frames."""
-        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
-
-    def read(self) -> bytes | None:
-        """What has come; empty at the end of the stream; None when a TLS record is not complete yet."""
-        try:
-            return self._recv(READ_BYTES)
-        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
-            return None
-
-    def close(self, code: int = 1000) -> None:
-        try:
-            self._ws.send_close(code)
-        except (OSError, ValueError, websocket.WebSocketException):
-            pass  # it is closed for good below
-        finally:
-            self._ws.shutdown()
 
 
 class Reader(threading.Thread):
@@ -211,7 +107,7 @@ class Reader(threading.Thread):
         self.join(timeout_s)
         link = self._link
         if self.is_alive() and link is not None:
-            _shut(link.sock)
+            shut(link.sock)
             self.join(timeout_s)
 
     def counters(self) -> dict[str, int]:
@@ -274,7 +170,7 @@ class Reader(threading.Thread):
             if first:
                 self._open()
             return self._serve()
-        except (OSError, websocket.WebSocketException) as error:
+        except BROKEN as error:
             return f"{type(error).__name__}: {error}"
         except TooBig as error:
             if self._link is not None:
@@ -417,7 +313,7 @@ class Reader(threading.Thread):
         try:
             for text in self.conversation.opening():
                 heir.send(text)
-        except (OSError, websocket.WebSocketException):
+        except BROKEN:
             heir.close()
             return False
         return True
@@ -507,9 +403,3 @@ class Reader(threading.Thread):
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(4096)
-
-
-def _shut(sock: socket.socket) -> None:
-    """Wake whoever blocks on it; closing is left to its owner."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
