@@ -146,7 +146,7 @@ def test_a_stranger_is_adopted_cancelled_asked_for_and_halts(token: str, side: S
     said = read(bench, row(token=token, side=side, cum=5))
     order = bench.order()
     assert (order.leg, order.up_px, order.px, order.foreign) == (leg, up_px, 3000, True)
-    assert (order.cl_ord_id, order.epoch, order.answered, order.echoed) == ("", 0, True, True)
+    assert (order.cl_ord_id, order.epoch, order.answered, order.echoed, order.landed) == ("", 0, True, True, True)
     assert bench.executor.use(bench.executor.desks[SYMBOL]).up.orders == (token == UP)
     assert (order.state, order.cancel_wanted, order.exposure) == (OrderState.PENDING_CANCEL, True, TWENTY)
     assert order.debt == 5 * QTY_ONE
