@@ -48,8 +48,9 @@ class LogWriter:
         while True:
             self._wake.wait()
             self._wake.clear()
+            closed = self._closed  # asked first: what is said while this drains has its turn
             self._drain()
-            if self._closed:
+            if closed:
                 self._file.close()
                 return
             time.sleep(0.05)  # one write for what comes together

@@ -32,6 +32,27 @@ def test_secrets_never_reach_the_file_even_from_an_exception(tmp_path: Path) -> 
     assert all(json.loads(line)["level"] for line in text.splitlines())
 
 
+def test_what_is_said_while_the_last_lines_are_written_is_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = logs.start(tmp_path / "bot.log", ())
+    drain, said = writer._drain, []
+
+    def late() -> None:
+        drain()
+        if not said:
+            said.append(True)
+            logger.info("last")
+            writer._closed = True
+            writer._wake.set()
+
+    monkeypatch.setattr(writer, "_drain", late)
+    logger.info("first")
+    writer._thread.join(30.0)
+    logger.remove()
+    assert [line["message"] for line in lines_of(tmp_path / "bot.log")] == ["first", "last"]
+
+
 def test_a_flood_from_one_place_is_sampled(tmp_path: Path) -> None:
     writer = logs.start(tmp_path / "bot.log", ())
     for number in range(2000):
