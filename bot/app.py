@@ -205,6 +205,7 @@ class Bot:
         """Returns when the root has started; quoting begins when the executor has reconciled."""
         self.guardian.spawn()
         interpreter.settle()
+        interpreter.run_soon()
         self.gc.start()
         self.panic.start()
         self.status.publish(self.clock(), self.wall.utc_ns(self.clock()))

@@ -23,15 +23,15 @@ def settle() -> None:
     """To be called once, when everything is imported and before threads are started."""
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS_MAX)
-    _ask_for_short_slices()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()  # what the imports made is never looked at again
 
 
-def _ask_for_short_slices() -> None:
-    """This thread, and those it starts from now on, rather run soon than long: one that wakes need not wait until the
-    slice of another process is over. From Linux 6.12 on; older ones change nothing, and neither does a refusal."""
+def run_soon() -> None:
+    """This thread, and the threads and processes it starts from now on, rather run soon than long: one that wakes need not
+    wait until the slice of another process is over. From Linux 6.12 on; older ones change nothing, and neither does a
+    refusal."""
     number = SCHED_SETATTR.get(platform.machine())
     if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return

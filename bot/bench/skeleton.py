@@ -78,6 +78,7 @@ def main(ws_url: str, rest_url: str) -> None:
     mids: SimpleQueue[float] = SimpleQueue()
     orders: SimpleQueue[NewOrder] = SimpleQueue()
     interpreter.settle()
+    interpreter.run_soon()
     threading.Thread(target=priced, args=(mids, orders), daemon=True).start()
     threading.Thread(target=posted, args=(orders, rest_url), daemon=True).start()
     stream, frames = open_stream(ws_url), FrameBuffer(MESSAGE_MAX)

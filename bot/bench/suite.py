@@ -41,7 +41,7 @@ def run(names: Sequence[str]) -> Iterator[tuple[str, Figures]]:
     for name in names or NAMES:
         module, function = NAMES[name]
         measure = getattr(import_module(f"bot.bench.{module}"), function)
-        interpreter.settle()
+        interpreter.settle()  # but no short slices: the venue and the peers, which inherit them, ask for none themselves
         told: Figures = {"unit": "", "conditions": conditions(), "against": {}}
         try:
             told |= measure()

@@ -17,6 +17,7 @@ from bot import interpreter
 
 os.nice(3)
 interpreter.settle()
+interpreter.run_soon()
 told = []
 sched = Path("/proc/thread-self/sched")
 thread = threading.Thread(target=lambda: told.extend(sched.read_text().splitlines() if sched.exists() else ()))
