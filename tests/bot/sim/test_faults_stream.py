@@ -31,7 +31,8 @@ numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def venue() -> Iterator[VenueThread]:
-    with VenueThread(VenueOptions(seed=31, parameters=QUIET)) as running:
+    # A long window, so that its book keeps both sides however late the last test comes.
+    with VenueThread(VenueOptions(seed=31, series=("btc-updown-15m",), parameters=QUIET)) as running:
         running.call(settle_soon)
         yield running
 
