@@ -16,7 +16,7 @@ import bot.venues.clob_http as module
 from bot.venues import polymarket_markets
 from bot.venues.clob_answer import Reply
 from bot.venues.clob_calls import Calls
-from bot.venues.clob_http import DEADLINE_S, Connection, RequestFailed
+from bot.venues.clob_http import Connection, RequestFailed
 from bot.venues.polymarket_markets import JsonReader
 
 Script = Callable[[socket.socket, bytes], None]
@@ -161,7 +161,7 @@ def test_a_silent_peer_is_given_up_at_the_deadline(server: LoopbackServer) -> No
         connection.request("POST", "/order", body=b"{}")
     release.set()
     assert failure.value.sent
-    assert time.monotonic() - began < DEADLINE_S
+    assert time.monotonic() - began < 1.0
 
 
 def test_a_trickling_peer_cannot_stretch_the_deadline(server: LoopbackServer) -> None:
@@ -171,7 +171,7 @@ def test_a_trickling_peer_cannot_stretch_the_deadline(server: LoopbackServer) ->
     with pytest.raises(RequestFailed) as failure:
         connection.request("GET", "/x")
     assert failure.value.sent
-    assert time.monotonic() - began < DEADLINE_S
+    assert time.monotonic() - began < 1.0
 
 
 def test_an_idle_connection_that_died_is_replaced_before_use(server: LoopbackServer) -> None:
