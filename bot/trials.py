@@ -14,9 +14,9 @@ import orjson
 from bot.settings import load
 from bot.sim import worlds
 from bot.sim.trial.feeds import Misjudged
-from bot.sim.trial.session import Latencies
 from bot.sim.trial.study import Spec, study
 from bot.sim.trial.variants import BASELINES
+from bot.sim.trial.virtual_bot import Latencies
 
 NOTE = "Generated market: these figures rank ideas and forecast no live profit."
 

@@ -65,7 +65,6 @@ class Feeds:
         world: World,
         caches: Caches,
         agenda: Agenda,
-        tell: Tell,
         *,
         lines: dict[str, Line],
         origin_ns: Ns,
@@ -76,7 +75,7 @@ class Feeds:
         self._world = world
         self._caches = caches
         self._agenda = agenda
-        self._tell = tell
+        self._tell: Tell = lambda component, message: None
         self._lines = lines
         self._origin_ns = origin_ns
         self._guarded = guarded
@@ -89,8 +88,9 @@ class Feeds:
 
     # -- the start -------------------------------------------------------------------------------------------------
 
-    def load(self, now_ns: Ns) -> None:
-        """The history that a bot reads before it quotes."""
+    def begin(self, tell: Tell, now_ns: Ns) -> None:
+        """What is said is told by `tell` from now on. Before that, the history that a bot reads before it quotes."""
+        self._tell = tell
         for asset, path in self._world.paths.items():
             cache = self._caches.reference.setdefault(asset, ReferenceCache(path.symbol))
             self._symbols[path.symbol] = (asset, cache)

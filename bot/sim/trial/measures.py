@@ -26,6 +26,7 @@ class Window(msgspec.Struct, kw_only=True):
     """Sums over one window: USD, shares, seconds. Markouts are sums over shares, to be divided by `shares`."""
 
     slug: str
+    settled: bool = True  # or what is held is counted at its worth when the session ended
     pnl_usd: float = 0.0
     edge_usd: float = 0.0
     parts: dict[str, float] = msgspec.field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
@@ -131,8 +132,14 @@ class Meter:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def finish(self, outcome: str) -> Window:
-        window, last = self.window, 1.0 if outcome == "up" else 0.0
+    def last_p(self) -> float:
+        """The last p seen; a half where none was."""
+        return self._p[-1] if self._p else 0.5
+
+    def finish(self, last: float, settled: bool = True) -> Window:
+        """`last` is what Up was paid, or what it is worth where it never was."""
+        window = self.window
+        window.settled = settled
         for fill in self._fills:
             marks = [self._at(fill.ms + horizon, last) for horizon in HORIZONS_MS]
             path = [fill.px, *marks, last]

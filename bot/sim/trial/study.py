@@ -18,9 +18,11 @@ import msgspec
 from bot.quoting.parameters import Parameters
 from bot.sim.parameters import WorldParameters
 from bot.sim.trial.feeds import Misjudged
+from bot.sim.trial.generated import generated
 from bot.sim.trial.measures import PARTS, Window
-from bot.sim.trial.session import Latencies, Result, Session
+from bot.sim.trial.session import Result
 from bot.sim.trial.variants import OURS, variant
+from bot.sim.trial.virtual_bot import Latencies
 from bot.venues.polymarket_metadata import parse_series
 
 SEEDS = 10_000  # sessions of one seed
@@ -63,7 +65,7 @@ class Run(msgspec.Struct, kw_only=True):
 def one(spec: Spec, name: str, number: int) -> Run:
     chosen = variant(name, spec.parameters)
     began_s = time.process_time()
-    session = Session(
+    session = generated(
         chosen.make,
         seed=spec.seed * SEEDS + number,
         series=[spec.series],

@@ -13,7 +13,7 @@ from bot.errors import SettingsError
 from bot.quoting.parameters import Parameters
 from bot.quoting.strategy import Strategy
 from bot.sim.trial.baselines import Book, Fair, Naive, Nothing, Touch, WithoutToxicity
-from bot.sim.trial.session import Make
+from bot.sim.trial.virtual_bot import Make
 
 OURS = "ours"
 BASELINES: dict[str, Make] = {"nothing": Nothing, "touch": Touch, "fair2c": Fair, "blend": Book, "naive": Naive}

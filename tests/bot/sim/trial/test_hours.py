@@ -15,18 +15,21 @@ from bot.quoting.parameters import Parameters
 from bot.quoting.phases import schedule_of
 from bot.quoting.strategy import Strategy
 from bot.sim import worlds
+from bot.sim.trial.feeds import Misjudged
+from bot.sim.trial.generated import Generated
 from bot.sim.trial.session import Result, Session
+from bot.sim.trial.virtual_bot import Latencies, Make, VirtualBot
 from bot.units import QTY_ONE, USD_ONE, Ns, Usd, notional
 
 CANCEL_MS = 3_000  # after the stop: the last cancel may have to wait for an answer, and be sent again
 ASSETS = ("btc", "eth", "sol", "xrp")
 
 
-class Watched(Session):
-    """Looks at the venue's books when a new order rests and ten times a second, and at the rate of requests."""
+class WatchedBot(VirtualBot):
+    """Looks at the rate of requests, and at the limits when a new order rests."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(Strategy, parameters=Parameters(), **given)
+    def __init__(self, make: Make, **given: Any) -> None:
+        super().__init__(make, **given)
         self.orders = Bucket(40, 60)  # the venue's Standard tier
         self.cancels = Bucket(80, 120)
 
@@ -46,8 +49,8 @@ class Watched(Session):
         answers = super()._post(batch, heard_ns)
         parameters, account = self._parameters, self._wallet.account
         invested: Usd = 0
-        for symbol in self._meters:
-            market = self.exchange.markets[symbol]
+        for symbol, desk in self.executor.desks.items():
+            market = desk.market
             orders = [order for order in account.orders.values() if order.condition_id == symbol]
             net = account.tokens.get(market.up_token, 0) - account.tokens.get(market.down_token, 0)
             assert net + sum(order.leaves for order in orders if order.is_bid) <= parameters.q_max * QTY_ONE
@@ -57,10 +60,16 @@ class Watched(Session):
         assert invested <= parameters.capital_max * USD_ONE
         return answers
 
+
+class Watched(Session):
+    """Looks ten times a second at what rests."""
+
+    bot_type = WatchedBot
+
     def _sample(self) -> None:
         super()._sample()
-        for order in self._wallet.account.orders.values():
-            market = self.exchange.markets[order.condition_id]
+        for order in self.scene.wallet.account.orders.values():
+            market = self.scene.exchange.markets[order.condition_id]
             stop_s = schedule_of((market.end_ms - market.start_ms) / 1000, self._parameters).stop_s
             assert self._now_ms < market.end_ms - stop_s * 1000 + CANCEL_MS, "an order rests in a window that is over"
 
@@ -69,8 +78,17 @@ UPTIME_MIN = 0.8  # of LIVE time with both sides at rest, in the world `calm`
 
 
 def run(series: list[str], seconds: float, world: str) -> Result:
-    session = Watched(series=series, seconds=seconds, seed=11, world=worlds.world(world))
-    result = session.run()
+    latencies = Latencies()
+    scene = Generated(
+        series=series,
+        seconds=seconds,
+        seed=11,
+        world=worlds.world(world),
+        latencies=latencies,
+        guarded=True,
+        misjudged=Misjudged(),
+    )
+    result = Watched(Strategy, scene, parameters=Parameters(), latencies=latencies, seed="11").run()
     assert result.ledger_error_e6 == 0
     assert result.halts == 0
     lengths = [int(name.rpartition("-")[2].removesuffix("m")) * 60 for name in series]

@@ -82,7 +82,7 @@ def test_the_parts_of_the_specification_s_example() -> None:
     for ms in range(0, 40_000, 10):
         taken.step(ms, next(p for at, p in reversed(marks.items()) if ms >= at))
     taken.traded(trade("t1", 0, Side.BUY, 7200, 40))
-    window = taken.finish("down")
+    window = taken.finish(0.0)
     assert [window.parts[part] for part in PARTS] == pytest.approx([0.60, -0.16, -0.20, 0.60, -29.64])
     assert window.pnl_usd == pytest.approx(-28.80)
     assert sum(window.parts.values()) == pytest.approx(window.pnl_usd, abs=1e-12)
@@ -95,7 +95,7 @@ def test_a_bid_for_down_sells_up() -> None:
     taken = meter()
     taken.step(0, 0.5)
     taken.traded(trade("t1", 0, Side.BUY, 4700, 10, token="down"))
-    window = taken.finish("up")
+    window = taken.finish(1.0)
     assert window.q_end == -10
     assert window.edge_usd == pytest.approx(0.30)  # sold Up at 0.53 while it was worth 0.50
     assert window.pnl_usd == pytest.approx(-4.70)
@@ -106,7 +106,7 @@ def test_after_the_end_the_outcome_is_what_the_share_is_worth() -> None:
     for ms in range(0, END_MS + 5_000, 10):
         taken.step(ms, 0.5)
     taken.traded(trade("t1", END_MS - 2_000, Side.BUY, 5000, 10))
-    window = taken.finish("up")
+    window = taken.finish(1.0)
     assert [window.parts[part] for part in PARTS] == pytest.approx([0.0, 0.0, 5.0, 0.0, 0.0])
 
 
@@ -116,7 +116,7 @@ def test_a_trade_that_reverts_never_was() -> None:
     taken.traded(trade("t1", 0, Side.BUY, 4000, 10))
     taken.traded(trade("t2", 0, Side.BUY, 5000, 10))
     taken.failed("t1")
-    window = taken.finish("up")
+    window = taken.finish(1.0)
     assert (window.fills, window.pnl_usd, window.edge_usd) == (1, pytest.approx(5.0), pytest.approx(0.0))
 
 
@@ -128,7 +128,7 @@ def test_time_with_both_sides_at_the_touch_and_beyond_true_p() -> None:
     taken.sample(200, both[:1], (5000, 5100), QuoteMode.NORMAL, [])
     taken.sample(300, [order(Side.BUY, 5100, 20)], (5100, 5200), QuoteMode.NORMAL, [])
     taken.sample(END_MS - 60_000, both, (5000, 5100), QuoteMode.REDUCE_ONLY, [])  # not LIVE any more
-    window = taken.finish("up")
+    window = taken.finish(1.0)
     assert (window.live_s, window.both_s, window.one_s) == (pytest.approx(0.3), pytest.approx(0.1), pytest.approx(0.2))
     assert window.touch_s == pytest.approx(0.15)
     assert window.spread_s == pytest.approx(0.002)

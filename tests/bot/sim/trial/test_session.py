@@ -15,14 +15,16 @@ from bot.sim import worlds
 from bot.sim.parameters import WorldParameters
 from bot.sim.trial.baselines import Naive, Nothing, Touch
 from bot.sim.trial.feeds import Misjudged
-from bot.sim.trial.session import START_MS, START_NS, Latencies, Make, Result, Session
+from bot.sim.trial.generated import START_MS, generated
+from bot.sim.trial.session import START_NS, Result, Session
+from bot.sim.trial.virtual_bot import Latencies, Make
 from bot.units import NS_PER_MS, Ns
 
 MINUTE = ["btc-updown-1m"]
 
 
 def session(make: Make, world: str | WorldParameters = "tight", seed: int = 1, **given: object) -> Session:
-    return Session(
+    return generated(
         make,
         seed=seed,
         series=MINUTE,
@@ -164,7 +166,7 @@ def test_what_is_misjudged_is_what_the_strategy_believes() -> None:
 
     wrong = session(make, misjudged=Misjudged(strike_log=-2e-4, stamp_s=1))
     wrong.run()
-    true_strikes = [market.strike for market in wrong.exchange.markets.values() if market.strike]
+    true_strikes = [market.strike for market in wrong.scene.exchange.markets.values() if market.strike]
     for told in made[0].strikes - {0.0}:
         assert min(abs(math.log(told / true) + 2e-4) for true in true_strikes) < 1e-4
     assert made[0].lag_s == 2  # one second in truth

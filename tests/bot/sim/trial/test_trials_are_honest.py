@@ -13,9 +13,9 @@ import pytest
 
 from bot.quoting.parameters import Parameters
 from bot.sim.parameters import WorldParameters
-from bot.sim.trial.session import Latencies
 from bot.sim.trial.study import Spec, study
 from bot.sim.trial.variants import BASELINES, OURS
+from bot.sim.trial.virtual_bot import Latencies
 
 
 def edges(
