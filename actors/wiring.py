@@ -10,7 +10,7 @@ import pykka
 
 from actors.supervision import ChildSpec
 from bot import messages as m
-from bot.ports import Sender
+from bot.ports import Clock, Sender
 from bot.units import NS_PER_MS, NS_PER_S, Ns
 
 PERP = "perp"  # a feed that is there only where its lead is wanted
@@ -123,4 +123,18 @@ class Remembering:
             elif type(message) is m.MarketDropped:
                 self._kept.pop((m.MarketListed, message.symbol), None)
                 self._kept.pop((m.PositionReport, message.symbol), None)
+        self._sender.send(messages)
+
+
+class Overheard:
+    """A sender to which somebody listens."""
+
+    def __init__(self, sender: Sender, hear: Callable[[list[m.Message], Ns], None], clock: Clock) -> None:
+        self._sender = sender
+        self._hear = hear
+        self._clock = clock
+
+    def send(self, messages: Iterable[m.Message]) -> None:
+        messages = list(messages)
+        self._hear(messages, self._clock())
         self._sender.send(messages)

@@ -76,6 +76,16 @@ def from_info(info: Mapping[str, Any]) -> Access:
     )
 
 
+def endpoints_of(settings: Settings) -> Endpoints:
+    venue, binance = settings.venue, settings.binance
+    return Endpoints(
+        **{name: getattr(venue, name) for name in Endpoints.__slots__ if not name.startswith("binance")},
+        binance_ws_url=binance.ws_url,
+        binance_futures_ws_url=binance.futures_ws_url,
+        binance_rest_url=binance.rest_url,
+    )
+
+
 def from_settings(settings: Settings) -> Access:
     """The operator's own wallet. Raises SettingsError for a key that cannot be read, is no key, or is another wallet's."""
     wallet, venue = settings.wallet, settings.venue
@@ -93,17 +103,20 @@ def from_settings(settings: Settings) -> Access:
     else:
         credentials = derive_credentials(venue.rest_url, key, venue.chain_id, wallet.signature_type, wallet.funder)
     return Access(
-        endpoints=Endpoints(
-            **{name: getattr(venue, name) for name in Endpoints.__slots__ if not name.startswith("binance")},
-            binance_ws_url=settings.binance.ws_url,
-            binance_futures_ws_url=settings.binance.futures_ws_url,
-            binance_rest_url=settings.binance.rest_url,
-        ),
+        endpoints=endpoints_of(settings),
         chain_id=venue.chain_id,
         signer=signer,
         credentials=credentials,
         secrets=(key, key.removeprefix("0x"), credentials.secret, credentials.passphrase),
     )
+
+
+def listener(settings: Settings) -> tuple[Endpoints, Credentials]:
+    """What it takes to listen to the real venue: no wallet, where the credentials are in a file. Raises SettingsError."""
+    if not settings.wallet.api_creds_file:
+        access = from_settings(settings)
+        return access.endpoints, access.credentials
+    return endpoints_of(settings), read_credentials(settings.wallet.api_creds_file)
 
 
 def read_credentials(name: str) -> Credentials:

@@ -26,7 +26,7 @@ from actors.router import Directory, Router
 from actors.strategy import StrategyActor
 from actors.supervision import LEASE_NS_MAX, ChildSpec
 from actors.timer import TimerActor
-from actors.wiring import FEEDS, PERIODS_NS, PERP, ROUTES, Remembering, children
+from actors.wiring import FEEDS, PERIODS_NS, PERP, ROUTES, Overheard, Remembering, children
 from bot import interpreter
 from bot import messages as m
 from bot.access import Access
@@ -39,9 +39,11 @@ from bot.execution.risk import limits_of
 from bot.execution.snapshot import snapshot
 from bot.execution.timers import Timers
 from bot.faults import FaultWatch
+from bot.feeds import TapedSession, public_feed
 from bot.flat import FlatReport
 from bot.guarding import GuardianProcess
 from bot.history.journal import Journal
+from bot.history.recording import Head, RecordingWriter
 from bot.history.records import Run, Wallet
 from bot.latency import NAMES, GcWatch, Latency
 from bot.market import Market, Rule
@@ -54,15 +56,11 @@ from bot.settings import Settings
 from bot.state import Latch, RunDir
 from bot.status import Status
 from bot.units import NS_PER_MS, NS_PER_S, USD_ONE, Ns, Usd
-from bot.venues.binance import HOUR, MINUTE, BinanceFeed
-from bot.venues.binance_perp import PerpFeed
 from bot.venues.conversation import Conversation
-from bot.venues.polymarket_book import MarketFeed
 from bot.venues.polymarket_gateway import ClobApi
 from bot.venues.polymarket_markets import JsonReader, Markets
 from bot.venues.polymarket_metadata import parse_series
 from bot.venues.polymarket_user import UserFeed
-from bot.venues.settlement_price import SettlementFeed
 from bot.venues.venue_clock import VenueClock
 from bot.venues.websocket import Reader
 
@@ -122,16 +120,6 @@ def run_of(settings: Settings, access: Access, clean_start: bool) -> Run:
     )
 
 
-def candles_of(series: Sequence[str]) -> dict[str, list[str]]:
-    """The assets of series, and the reference's candles that their markets may settle on."""
-    candles: dict[str, list[str]] = {}
-    for one in map(parse_series, series):
-        candles.setdefault(one.asset, [])
-        if one.form != "epoch":
-            candles[one.asset].append(HOUR if one.form == "hourly" else MINUTE)
-    return candles
-
-
 class Bot:
     """One wallet's bot: everything is made here and started by the root; `stop` ends it flat."""
 
@@ -156,6 +144,12 @@ class Bot:
         self.journal = Journal(journal, run=self.run, snapshot=lambda: snapshot(self.executor))
         self.wall = VenueClock(self.clock)
         self.caches = Caches()
+        self._leads = settings.parameters().w_perp > 0
+        self.recording: RecordingWriter | None = None
+        if settings.run.record:
+            head = Head(mode=settings.run.mode, series=settings.run.series, perp=self._leads)
+            origin_ns = self.wall.utc_ns(0)
+            self.recording = RecordingWriter(run_dir.frames, head, origin_ns=origin_ns, complain=logger.error)
         self.gc = GcWatch(self.clock)
         self.latency = {name: Latency(self.clock, self.gc.within) for name in NAMES} | {"gc_pause": self.gc.latency}
         self.directory = Directory()
@@ -165,7 +159,6 @@ class Bot:
         self._failed = False
         self._kept: dict[tuple[type[m.Message], str], m.Message] = {}
         self._user_feed: UserFeed | None = None
-        self._leads = settings.parameters().w_perp > 0
         pnl = Pnl(self.caches.books, lambda symbol: self.status.market_of(symbol))
         self.status = Status(
             path=run_dir.status,
@@ -300,6 +293,8 @@ class Bot:
             if quiet and health is not None and not health.failed:  # or its state is half a message on
                 self.journal.seal()
             self.journal.close()
+            if self.recording is not None:
+                self.recording.close()
         except (OSError, JournalError) as error:
             logger.error("the end is not recorded: {}", error)
 
@@ -324,6 +319,8 @@ class Bot:
         router: Sender = Router(self.directory, ROUTES[name])
         if name in ("reads", "executor"):
             router = Remembering(router, self._kept)
+        if name == "reads" and self.recording is not None:
+            router = Overheard(router, self.recording.tell, self.clock)
         return kind.start(name=name, directory=self.directory, router=router, clock=self.clock, **arguments)
 
     def _api(self) -> ClobApi:
@@ -385,11 +382,15 @@ class Bot:
 
     def _feed(self, name: str) -> pykka.ActorRef[Any]:
         on_frame = self._user_frame if name == "user" else None
+        # The user stream is ours alone, and names our API key.
+        tape = self.recording.tape(name) if self.recording is not None and name != "user" else None
         reference = self._actor(
             FeedActor,
             name,
             feed=name,
-            make_reader=lambda deliver: Reader(self._conversation(name), deliver, clock=self.clock, on_frame=on_frame),
+            make_reader=lambda deliver: Reader(
+                self._conversation(name), deliver, clock=self.clock, on_frame=on_frame, tape=tape
+            ),
         )
         if m.MarketListed in ROUTES["reads"] and name in ROUTES["reads"][m.MarketListed]:
             for (kind, _), message in list(self._kept.items()):
@@ -399,27 +400,25 @@ class Bot:
 
     def _conversation(self, name: str) -> Conversation:
         ends, keys = self.access.endpoints, self.access.credentials
-        login = {"api_key": keys.api_key, "secret": keys.secret, "passphrase": keys.passphrase}
-        if name == "binance":
-            candles = candles_of(self.settings.run.series)
-            return BinanceFeed(
-                ws_url=ends.binance_ws_url,
-                rest_url=ends.binance_rest_url,
-                assets=list(candles),
-                caches=self.caches,
+        if name != "user":
+            return public_feed(
+                name,
+                ends,
+                keys,
+                self.settings.run.series,
+                self.caches,
                 clock=self.clock,
-                utc=self.wall.utc_ns,
-                candles=candles,
+                utc_ns=self.wall.utc_ns,
+                session=TapedSession(self.recording.tape(name), self.clock) if self.recording is not None else None,
             )
-        if name == PERP:
-            assets = list(candles_of(self.settings.run.series))
-            return PerpFeed(ws_url=ends.binance_futures_ws_url, assets=assets, caches=self.caches, clock=self.clock)
-        if name == "market":
-            return MarketFeed(url=ends.market_ws_url, caches=self.caches, clock=self.clock, utc=self.wall.utc_ns)
-        if name == "settle":
-            return SettlementFeed(url=ends.settlement_ws_url, caches=self.caches, clock=self.clock, **login)
-        wallets = (self.access.signer.address, self.access.funder)
-        self._user_feed = UserFeed(url=ends.user_ws_url, wallets=wallets, before=self._user_feed, **login)
+        self._user_feed = UserFeed(
+            url=ends.user_ws_url,
+            wallets=(self.access.signer.address, self.access.funder),
+            before=self._user_feed,
+            api_key=keys.api_key,
+            secret=keys.secret,
+            passphrase=keys.passphrase,
+        )
         return self._user_feed
 
     def _user_frame(self, now_ns: Ns) -> None:

@@ -144,7 +144,7 @@ class SettlementCache:
 
 
 class BookView(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's book in Up terms, best first, at most DEPTH levels a side; our own orders are still in it."""
+    """A market's book in Up terms, best first, at most DEPTH levels a side; our own orders are still in it, where they are shown."""
 
     bids: tuple[tuple[Px, Qty], ...]
     asks: tuple[tuple[Px, Qty], ...]
@@ -168,10 +168,12 @@ class BookCache:
 class Caches:
     """All caches of a run, made before the feeds start; book caches come and go with their markets.
 
-    `market_frame_ns` is the last frame of any kind on the market connection.
+    `market_frame_ns` is the last frame of any kind on the market connection. `ours_shown`: our own orders are in the
+    books, as a venue shows them; a recorded book knows nothing of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ours_shown: bool = True) -> None:
+        self.ours_shown = ours_shown
         self.reference: dict[str, ReferenceCache] = {}  # by asset: "btc"
         self.settlement: dict[tuple[str, int], SettlementCache] = {}  # by asset and window
         self.books: dict[str, BookCache] = {}  # by market symbol

@@ -224,6 +224,34 @@ def cancel_all(**options: Any) -> None:
 
 
 @bot.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="A folder of its own; made when absent.",
+)
+@CONFIG
+@click.option(
+    "--mode", type=click.Choice(["sim", "live"]), help="sim: an embedded venue (default). live: the real streams."
+)
+@click.option("--venue", help="URL of a `bot sim` that already runs; it is left running.")
+@SERIES
+@click.option("--for", "for_s", type=Duration(), help="Stop by itself after this time; default: at Ctrl-C.")
+@SEED
+@WORLD
+@JSON
+def record(**options: Any) -> None:
+    """What the public feeds say, to disk: frames as they came, and the markets found. Trades nothing.
+
+    `bot backtest` runs the strategy on what was recorded.
+    """
+    from bot.recorder import RecordOptions
+    from bot.recorder import record as listen
+
+    raise SystemExit(listen(RecordOptions(**options)))
+
+
+@bot.command()
 @click.argument("run_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--until", type=click.IntRange(1), metavar="SEQ", help="Stop after this record.")
 @click.option("--show", is_flag=True, help="Print the records, and the state after the last of them.")
@@ -320,6 +348,42 @@ def trial(**options: Any) -> None:
     from bot.trials import show_trial
 
     show_trial(**options)
+
+
+@bot.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@CONFIG
+@click.option(
+    "--sweep",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .toml file of lists under [strategy]: every combination is tried beside the settings as they are.",
+)
+@click.option("--shard", metavar="I/N", help="Only the I-th of N parts: of the sweep, else of the recordings.")
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(1, 5_000),
+    default=100.0,
+    show_default=True,
+    help="Own, of orders and cancels.",
+)
+@click.option(
+    "--stream-ms",
+    type=click.FloatRange(0, 5_000),
+    default=40.0,
+    show_default=True,
+    help="From the venue to where the recording was made.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes; default: as many as there are cores.")
+@JSON
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
+def backtest(**options: Any) -> None:
+    """The strategy on recordings that `bot record` made, through the bot's own feeds and cores, on a virtual clock.
+
+    DATA is the folder of a recording; several are traded one by one. Orders queue behind all that was shown.
+    """
+    from bot.backtests import show_backtest
+
+    show_backtest(**options)
 
 
 class Every(Duration):

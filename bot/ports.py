@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
@@ -9,6 +10,20 @@ from bot.messages import Message
 from bot.units import Ns
 
 Clock: TypeAlias = Callable[[], Ns]  # monotonic nanoseconds
+
+
+class TapeKind(enum.StrEnum):
+    """What a line of a recording is."""
+
+    BEGUN = "begun"  # the recorder's first line
+    OPEN = "open"  # a stream's connection was made
+    LOST = "lost"  # it ended; why
+    FRAME = "frame"
+    REST = "rest"  # status and body of an answer
+    TOLD = "told"  # a message about a market
+
+
+Tape: TypeAlias = Callable[[TapeKind, bytes, Ns], None]  # where a source's lines are recorded; any thread, no waiting
 
 
 class Core(Protocol):

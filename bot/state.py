@@ -185,7 +185,8 @@ def held(lock: Path) -> bool:
 
 
 class RunDir:
-    """One run's directory: status.json, summary.json, bot.log, control.sock, run.json (how to reach the venue, no secrets)."""
+    """One run's directory: status.json, summary.json, bot.log, control.sock, run.json (how to reach the venue, no secrets),
+    frames/ (when recording)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -194,6 +195,7 @@ class RunDir:
         self.log = path / "bot.log"
         self.socket = path / "control.sock"
         self.card = path / "run.json"
+        self.frames = path / "frames"
 
     @classmethod
     def new(cls, path: Path | None, mode: str) -> RunDir:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,28 +101,33 @@ def show_trial(
         "note": NOTE,
     }
     if html is not None:
-        from bot.sim.trial.page import page
+        from bot.sim.trial.page import GENERATED, page
 
-        html.write_text(page(report))
+        html.write_text(page(report, title="Trial", market=GENERATED, about=about(report)))
     if as_json:
         click.echo(orjson.dumps({key: value for key, value in report.items() if key != "by_window"}))
     else:
         click.echo("\n".join(table(report)))
 
 
-def table(report: dict[str, Any]) -> list[str]:
+def rows_of(strategies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A table of what they did, by name."""
     rows = [["", *(title for _, title, _ in COLUMNS)]]
-    for name, figures in report["strategies"].items():
+    for name, figures in strategies.items():
         rows.append([name, *(_text(figures[key], form) for key, _, form in COLUMNS)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
+    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def about(report: Mapping[str, Any]) -> str:
+    return (
         f"{report['windows']} windows of {report['series']} in {report['world']}, seed {report['seed']}, taker delay "
-        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms, misjudged {report['misjudged'] or 'nothing'}. "
-        f"{report['note']}",
-        "",
-        *("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows),
-        "",
-    ]
+        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms, misjudged {report['misjudged'] or 'nothing'}"
+    )
+
+
+def table(report: Mapping[str, Any]) -> list[str]:
+    lines = [f"{about(report)}. {report['note']}", "", *rows_of(report["strategies"]), ""]
     for kind, title in (("paired", "ours less"), ("ablations", "ours less ours without")):
         for name, row in report[kind].items():
             low, high = row["ci95"]

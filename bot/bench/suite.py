@@ -26,6 +26,7 @@ NAMES = {
     "cancel_all": ("cancel", "run"),
     "executor": ("executor", "run"),
     "replay": ("replay", "run"),
+    "backtest": ("backtest", "run"),
     "start": ("start", "run"),
     "footprint": ("footprint", "run"),
 }

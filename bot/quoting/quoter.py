@@ -152,7 +152,7 @@ class Quoter:
             self.fair, self.terms, self.p = None, None, 0.0
         else:
             book = caches.books.get(market.symbol)
-            self._see(book.latest if book is not None else None)
+            self._see(book.latest if book is not None else None, caches.ours_shown)
             self._price(now_ns)
             reasons |= self._reasons(caches, down, now_ns)
             if stepped:
@@ -171,10 +171,10 @@ class Quoter:
         if self.state is not None and self.fair is not None and (bid.px or ask.px):
             self.guards = guard_band(self.state, self.fair.s, self.blend, window.log_distance, bid.px, ask.px)
 
-    def _see(self, view: BookView | None) -> None:
+    def _see(self, view: BookView | None, ours_shown: bool) -> None:
         """The book without our own orders; the same one as before when neither changed."""
         if view is not self.view or self.position is not self._seen:
-            working = self.position.working if self.position is not None else ()
+            working = self.position.working if self.position is not None and ours_shown else ()
             self.touch = touch_of(view.bids, view.asks, working, self.market) if view is not None else NO_TOUCH
             self.view, self._seen = view, self.position
 

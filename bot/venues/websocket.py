@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 from bot.errors import FrameError
 from bot.messages import Message
-from bot.ports import Clock
+from bot.ports import Clock, Tape, TapeKind
 from bot.units import NS_PER_S, Ns
 from bot.venues.conversation import Conversation
 from bot.venues.frames import BINARY, CLOSE, PING, TooBig
@@ -49,6 +49,7 @@ class Reader(threading.Thread):
         clock: Clock = time.monotonic_ns,
         jitter: Callable[[], float] = random.random,
         on_frame: Callable[[Ns], None] | None = None,
+        tape: Tape | None = None,
     ) -> None:
         super().__init__(name=f"reader-{conversation.name}", daemon=True)
         self.conversation = conversation
@@ -56,6 +57,7 @@ class Reader(threading.Thread):
         self._clock = clock
         self._jitter = jitter
         self._on_frame = on_frame
+        self._tape = tape
         self._stopping = threading.Event()
         self._inbox: deque[Message | str] = deque()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -211,6 +213,8 @@ class Reader(threading.Thread):
         self.connected = True
         self.last_frame_ns = self._ping_ns = now
         self._look_ns = now + LOOK_NS
+        if self._tape is not None:
+            self._tape(TapeKind.OPEN, b"", now)
         self._tell(self.conversation.connected(now))
 
     def _drop(self) -> None:
@@ -226,6 +230,8 @@ class Reader(threading.Thread):
             self._failures = 0
         self.connected = False
         self.conversation.outbox.clear()
+        if self._tape is not None:
+            self._tape(TapeKind.LOST, self.reason.encode(), now)
         self._tell(self.conversation.lost(self.reason, now))
 
     def _serve(self) -> str:
@@ -360,6 +366,8 @@ class Reader(threading.Thread):
                 self._pause()
             if opcode <= BINARY:
                 self.messages += 1
+                if self._tape is not None:
+                    self._tape(TapeKind.FRAME, payload, now)
                 told = decode(payload, now)
                 if told:
                     deliver(told)

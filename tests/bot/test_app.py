@@ -14,7 +14,7 @@ import pytest
 from actors.router import Directory
 from actors.wiring import ROUTES, Remembering
 from bot import app
-from bot.app import Bot, candles_of, day_of, history_ns
+from bot.app import Bot, day_of, history_ns
 from bot.errors import SettingsError
 from bot.execution.gate import Gate
 from bot.flat import FlatReport
@@ -42,11 +42,6 @@ def test_a_loss_that_cannot_be_read_refuses_the_start(tmp_path: Path, text: str)
 
 def test_trades_are_read_back_over_the_longest_market_and_its_settlement() -> None:
     assert history_ns(["btc-updown-5m", "btc-updown-1h"]) == 7200 * NS_PER_S
-
-
-def test_assets_name_the_candles_their_markets_may_settle_on() -> None:
-    series = ["btc-updown-5m", "eth-updown-1h", "btc-updown-1d", "sol-updown-4h", "btc-updown-1h"]
-    assert candles_of(series) == {"btc": ["1m", "1h"], "eth": ["1h"], "sol": []}
 
 
 def test_the_strategy_hears_of_a_market_before_the_executor_can_speak_of_its_position() -> None:

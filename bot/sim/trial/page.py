@@ -1,4 +1,4 @@
-"""The trial as one HTML file: charts as inline SVG, and every figure in tables. Loads nothing from anywhere."""
+"""A trial or a backtest as one HTML file: charts as inline SVG, and every figure in tables. Loads nothing from anywhere."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from pygal.style import CleanStyle
 
 from bot.sim.trial.measures import PARTS
 
+GENERATED, RECORDED = "Generated market", "Recorded market"
 STYLE = CleanStyle(font_family="sans-serif", background="white", plot_background="white")
 
 
-def page(report: Mapping[str, Any]) -> str:
+def page(report: Mapping[str, Any], *, title: str, market: str, about: str) -> str:
+    """`market` is what the charts say it is of; a sentence on it is the report's note."""
     strategies: Mapping[str, Mapping[str, Any]] = report["strategies"]
-    about = (
-        f"{report['windows']} windows of {report['series']}, world {report['world']}, seed {report['seed']}, taker delay "
-        f"{report['taker_delay_ms']} ms, own latency {report['latency_ms']:g} ms, misjudged {report['misjudged'] or 'nothing'}"
-    )
     compared = differences(report)
     body = [
-        f"<h1>Trial in a generated market</h1><p>{html.escape(about)}.</p><p><strong>{html.escape(report['note'])}</strong></p>",
-        _figure(edge_chart(report)),
-        _cumulated(report["by_window"]),
-        _figure(size_chart(report)),
-        _parts(strategies),
+        f"<h1>{title}: {market.lower()}</h1><p>{html.escape(about)}.</p><p><strong>{html.escape(report['note'])}</strong></p>",
+        _figure(edge_chart(report, market)) if compared else "",
+        _cumulated(report["by_window"], market),
+        _figure(size_chart(report, market)) if "in_a_row" in report else "",
+        _parts(strategies, market),
         _shares(strategies, "modes", "Share of the time in each quote mode"),
         _table(
             ("", *_scalars(strategies)), [(n, *(f[k] for k in _scalars(strategies))) for n, f in strategies.items()]
@@ -39,7 +37,7 @@ def page(report: Mapping[str, Any]) -> str:
         f"<p>Ledger off by {report['ledger_error_e6']} micro-USD; {report['speed']:.0f} times as fast as the clock.</p>",
     ]
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Trial</title><style>body{font:15px sans-serif;margin:2em;"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>body{{font:15px sans-serif;margin:2em;"
         "max-width:72em}td,th{padding:.2em .6em;text-align:right}figure{margin:1em 0}</style>"
         + "".join(body)
         + "</html>\n"
@@ -48,14 +46,15 @@ def page(report: Mapping[str, Any]) -> str:
 
 def differences(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {
-        **{f"ours less {name}": row for name, row in report["paired"].items()},
-        **{f"ours less ours without {name}": row for name, row in report["ablations"].items()},
+        **{f"ours less {name}": row for name, row in report.get("paired", {}).items()},
+        **{f"ours less ours without {name}": row for name, row in report.get("ablations", {}).items()},
+        **{f"{name} less ours": row for name, row in report.get("sweep", {}).items()},
     }
 
 
-def edge_chart(report: Mapping[str, Any]) -> pygal.graph.graph.Graph:
+def edge_chart(report: Mapping[str, Any], market: str) -> pygal.graph.graph.Graph:
     compared = differences(report)
-    chart = pygal.HorizontalBar(**looks("Generated market: paired edge, USD a window, with 95 % intervals"))
+    chart = pygal.HorizontalBar(**looks(f"{market}: paired edge, USD a window, with 95 % intervals"))
     chart.show_legend = False
     chart.x_labels = list(compared)
     ends = [0.0, *(end for row in compared.values() for end in row["ci95"])]
@@ -70,23 +69,23 @@ def edge_chart(report: Mapping[str, Any]) -> pygal.graph.graph.Graph:
     return chart
 
 
-def size_chart(report: Mapping[str, Any]) -> pygal.graph.graph.Graph:
-    chart = pygal.Line(**looks("Generated market: shares resting a side, by window of a session"), show_dots=False)
+def size_chart(report: Mapping[str, Any], market: str) -> pygal.graph.graph.Graph:
+    chart = pygal.Line(**looks(f"{market}: shares resting a side, by window of a session"), show_dots=False)
     chart.x_labels = [str(number + 1) for number in range(max(map(len, report["in_a_row"].values())))]
     for name, row in report["in_a_row"].items():
         chart.add(name, row)
     return chart
 
 
-def _cumulated(by_window: Mapping[str, Iterable[Sequence[float]]]) -> str:
-    chart = pygal.XY(**looks("Generated market: edge, added up over the windows, USD"), show_dots=False)
+def _cumulated(by_window: Mapping[str, Iterable[Sequence[float]]], market: str) -> str:
+    chart = pygal.XY(**looks(f"{market}: edge, added up over the windows, USD"), show_dots=False)
     for name, rows in by_window.items():
         chart.add(name, [(0, 0.0), *enumerate(itertools.accumulate(row[0] for row in rows), 1)])
     return _figure(chart)
 
 
-def _parts(strategies: Mapping[str, Mapping[str, Any]]) -> str:
-    chart = pygal.Bar(**looks("Generated market: parts of the PnL, USD a window"))
+def _parts(strategies: Mapping[str, Mapping[str, Any]], market: str) -> str:
+    chart = pygal.Bar(**looks(f"{market}: parts of the PnL, USD a window"))
     chart.x_labels = list(strategies)
     for part in PARTS:
         chart.add(part, [figures["pnl_usd"][part] for figures in strategies.values()])

@@ -18,7 +18,7 @@ from bot.market import Rule
 from bot.quoting.fair_value import Fair, State, fair_value
 from bot.quoting.parameters import Parameters
 from bot.quoting.volatility import YEAR_S
-from bot.sim.trial.page import edge_chart, looks, size_chart
+from bot.sim.trial.page import GENERATED, edge_chart, looks, size_chart
 
 SIGMA = 0.5 / math.sqrt(YEAR_S)
 AHEAD = 3e-4  # log distance of spot from the strike
@@ -52,11 +52,11 @@ def _over_time(title: str) -> pygal.graph.graph.Graph:
 
 
 def edge() -> pygal.graph.graph.Graph:
-    return edge_chart(orjson.loads(sys.stdin.read()))
+    return edge_chart(orjson.loads(sys.stdin.read()), GENERATED)
 
 
 def size() -> pygal.graph.graph.Graph:
-    return size_chart(orjson.loads(sys.stdin.read()))
+    return size_chart(orjson.loads(sys.stdin.read()), GENERATED)
 
 
 PICTURES: dict[str, Callable[[], pygal.graph.graph.Graph]] = {"fair": fair, "speed": speed, "edge": edge, "size": size}

@@ -35,10 +35,12 @@ class Scene(Protocol):
     of its own, which the session shares."""
 
     exchange: Exchange
-    wallet: Wallet
     agenda: Agenda
     caches: Caches
     start_ms: int  # wall clock
+
+    @property
+    def wallet(self) -> Wallet: ...
 
     @property
     def cut_until_ns(self) -> Ns:
@@ -142,9 +144,12 @@ class Session:
         )
 
     def _stop(self) -> Usd:
-        """Windows that never settled end at what they are worth now; returns what is held in them."""
+        """Windows that never settled end at what they are worth now; returns what is held in them. Those that did not even
+        begin are none."""
         worth = 0.0
         for symbol, meter in self._meters.items():
+            if meter.market.start_utc_ns // NS_PER_MS >= self._now_ms:
+                continue
             p = meter.last_p()
             window = meter.finish(p, settled=False)
             self._done.append(window)

@@ -1,0 +1,1 @@
+"""A recorded market, traded again on a virtual clock."""
