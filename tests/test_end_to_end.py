@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import signal
 import socket
@@ -294,10 +295,8 @@ def test_it_quotes_on_markets_of_the_other_generations(makers: Callable[..., Mak
         assert code == 0 and summary["orders"]["rejected"] == 0 and summary["violations"] == []
 
 
-def test_live_mode_runs_the_same_way_on_whatever_hosts_the_settings_name(
-    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
-) -> None:
-    """The real hosts are out of reach here; everything between the settings and the sockets is not."""
+def live_config(venue: VenueThread, tmp_path: Path) -> Path:
+    """Settings of live mode that name the embedded venue's hosts."""
     info = venue.info
     key = tmp_path / "key"
     key.write_text(info["private_key"])
@@ -311,6 +310,14 @@ def test_live_mode_runs_the_same_way_on_whatever_hosts_the_settings_name(
     ]  # fmt: skip
     config = tmp_path / "bot.toml"
     config.write_text("\n".join(lines))
+    return config
+
+
+def test_live_mode_runs_the_same_way_on_whatever_hosts_the_settings_name(
+    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
+) -> None:
+    """The real hosts are out of reach here; everything between the settings and the sockets is not."""
+    config = live_config(venue, tmp_path)
     maker = makers(venue, "--help")  # for its environment only
     maker.process.communicate(timeout=20)
     refused = maker.answer("start", "--mode", "live", "--config", str(config))
@@ -353,3 +360,55 @@ def test_no_secret_shows_anywhere(venue: VenueThread, makers: Callable[..., Make
     for name in ("private_key", "api_secret", "api_passphrase"):
         secret = venue.info[name].removeprefix("0x").encode()
         assert [where for where, text in shown.items() if secret in text] == [], name
+
+
+def unzipped(folder: Path) -> bytes:
+    return b"".join(gzip.decompress(part.read_bytes()) for part in sorted(folder.glob("part-*.gz")))
+
+
+def test_a_bot_records_what_it_hears_and_that_can_be_traded_again(
+    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path
+) -> None:
+    config = tmp_path / "recording.toml"
+    config.write_text("[run]\nrecord = true\n")
+    maker = makers(venue, "--config", str(config))
+    maker.quoting()
+    until(lambda: maker.status()["uptime_s"] > 4, 20, "some seconds of it")
+    code, summary = maker.end()
+    assert code == 0 and not summary["violations"]
+    frames = maker.run_dir / "frames"
+    code, out, err = maker.answer("backtest", str(frames), "--json")
+    assert code == 0, err
+    told = orjson.loads(out)
+    assert told["windows"] >= 1 and told["ledger_error_e6"] == 0 and told["torn"] == []
+    text = unzipped(frames)
+    assert all(f" {source} frame ".encode() in text for source in ("binance", "market", "settle"))
+    for name in ("private_key", "api_key", "api_secret", "api_passphrase"):
+        assert venue.info[name].removeprefix("0x").encode() not in text, name
+
+
+@pytest.mark.parametrize("mode", ["sim", "live"])
+def test_record_listens_and_places_nothing(
+    venue: VenueThread, makers: Callable[..., Maker], tmp_path: Path, mode: str
+) -> None:
+    maker = makers(venue, "--help")  # for its environment only
+    maker.process.communicate(timeout=20)
+    before = maker.resting()
+    how = (
+        ("--venue", venue.info["url"])
+        if mode == "sim"
+        else ("--mode", "live", "--config", live_config(venue, tmp_path))
+    )
+    out = tmp_path / "recorded"
+    words = ("record", "--out", str(out), "--series", SERIES, *map(str, how), "--json")
+    maker.process = maker.command(*words)
+    until(lambda: list(out.glob("part-*.gz")) and next(out.glob("part-*.gz")).stat().st_size > 0, 20, "a first part")
+    maker.process.send_signal(signal.SIGINT)
+    printed, err = maker.process.communicate(timeout=20)
+    assert maker.process.returncode == 0, err
+    told = orjson.loads(printed)
+    assert all(told["frames"][name] > 0 for name in ("binance", "market", "settle"))
+    assert told["markets"] >= 1 and told["lines"] == unzipped(out).count(b"\n")
+    assert maker.resting() == before
+    code, _, err = maker.answer(*words)
+    assert code == 2 and "holds a recording already" in err

@@ -49,7 +49,7 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "eth_account": ("bot/sim/",),
     "aiohttp": ("bot/sim/",),
     "rich": ("bot/view.py",),
-    "click": ("bot/cli.py", "bot/operate.py", "bot/run.py", "bot/trials.py"),
+    "click": ("bot/backtests.py", "bot/cli.py", "bot/operate.py", "bot/recorder.py", "bot/run.py", "bot/trials.py"),
     "pydantic": ("bot/settings.py",),
     "sdnotify": ("bot/systemd.py",),
     "greenlet": ("bot/sim/chaos/hub.py",),

@@ -13,7 +13,8 @@ from bot.history.recording import Recording
 from bot.quoting.parameters import Parameters
 from bot.recorder import Listening
 from bot.settings import Settings
-from bot.sim.backtest.study import OURS, Spec, one
+from bot.sim.backtest.study import Spec, one
+from bot.sim.trial.variants import OURS
 
 RECORDED_S = 15.0
 LOOK_S = 0.25

@@ -6,6 +6,7 @@ came there. Knows no strategy; who trades with us is the queue's business.
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ import requests
 
 from bot.caches import BookView, Caches
 from bot.errors import FrameError
+from bot.feeds import candles_of
 from bot.history.recording import MARKETS, Heard, Recording, told
 from bot.market import Market
 from bot.messages import (
@@ -65,7 +67,7 @@ class Answers(requests.Session):
         status, _, body = self.waiting.popleft().partition(b" ")
         answer = requests.Response()
         answer.status_code = int(status)
-        answer._content = body
+        answer.raw = io.BytesIO(body)
         return answer
 
 
@@ -141,8 +143,6 @@ class Recorded:
         self._p: dict[str, tuple[BookView | None, float]] = {}
 
     def _conversations(self, recording: Recording) -> dict[str, Conversation]:
-        from bot.feeds import candles_of
-
         def clock() -> Ns:
             return self.agenda.now_ns
 
