@@ -43,6 +43,15 @@ WORLD = click.option(
     "--world", help="Generated market: tight (default), wide, calm, storm, hostile, or a .toml file of its parameters."
 )
 FAULTS = click.option("--faults", help="What goes wrong: a scenario's name, or a .toml file; `bot sim --faults list`.")
+LATENCY = click.option(
+    "--latency-ms",
+    type=click.FloatRange(1, 5_000),
+    default=100.0,
+    show_default=True,
+    help="Own, of orders and cancels.",
+)
+JOBS = click.option("--jobs", type=click.IntRange(1, 1_000), help="Processes; default: one for each core.")
+HTML = click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
@@ -311,13 +320,7 @@ def fair(as_json: bool, **inputs: Any) -> None:
 @WORLD
 @click.option("--series", default="btc-updown-5m", show_default=True, help="Series of the windows.")
 @click.option("--taker-delay-ms", type=click.IntRange(0, 10_000), help="Instead of the world's.")
-@click.option(
-    "--latency-ms",
-    type=click.FloatRange(1, 5_000),
-    default=100.0,
-    show_default=True,
-    help="Own, of orders and cancels.",
-)
+@LATENCY
 @click.option(
     "--misjudge",
     type=click.Choice(["sigma*0.8", "sigma*1.25", "basis+2bp", "basis-2bp", "lag+2s", "lag-2s"]),
@@ -336,10 +339,10 @@ def fair(as_json: bool, **inputs: Any) -> None:
     multiple=True,
     help="Also ours without this term or guard, or with other parameters, as in rho=1,H_beta=15; may be given again.",
 )
-@click.option("--jobs", type=click.IntRange(1, 1_000), help="Processes; default: one for each core.")
+@JOBS
 @CONFIG
 @JSON
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
+@HTML
 def trial(**options: Any) -> None:
     """Our strategy beside the baselines on the same generated windows, on a virtual clock.
 
@@ -359,13 +362,7 @@ def trial(**options: Any) -> None:
     help="A .toml file of lists under [strategy]: every combination is tried beside the settings as they are.",
 )
 @click.option("--shard", metavar="I/N", help="Only the I-th of N parts: of the sweep, else of the recordings.")
-@click.option(
-    "--latency-ms",
-    type=click.FloatRange(1, 5_000),
-    default=100.0,
-    show_default=True,
-    help="Own, of orders and cancels.",
-)
+@LATENCY
 @click.option(
     "--stream-ms",
     type=click.FloatRange(0, 5_000),
@@ -373,9 +370,9 @@ def trial(**options: Any) -> None:
     show_default=True,
     help="From the venue to where the recording was made.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes; default: as many as there are cores.")
+@JOBS
 @JSON
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts.")
+@HTML
 def backtest(**options: Any) -> None:
     """The strategy on recordings that `bot record` made, through the bot's own feeds and cores, on a virtual clock.
 

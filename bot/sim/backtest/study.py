@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from bot.quoting.strategy import Strategy
 from bot.sim.backtest.scene import Recorded
 from bot.sim.trial.measures import Window
 from bot.sim.trial.session import Result, Session
-from bot.sim.trial.study import figures, paired
+from bot.sim.trial.study import figures, paired, spread
 from bot.sim.trial.variants import OURS
 from bot.sim.trial.virtual_bot import Latencies
 
@@ -56,23 +55,11 @@ def one(spec: Spec, name: str, number: int) -> Run:
     return Run(name=name, number=number, result=result, torn=recording.torn, cpu_s=time.process_time() - began_s)
 
 
-def runs(spec: Spec, jobs: int) -> Iterator[Run]:
-    """Every recording with every set, as they get done."""
-    tasks = [(name, number) for number in range(len(spec.recordings)) for name in spec.points]
-    if jobs == 1 or len(tasks) == 1:
-        for name, number in tasks:
-            yield one(spec, name, number)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed([pool.submit(one, spec, name, number) for name, number in tasks]):
-            yield done.result()
-
-
 def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: None) -> dict[str, Any]:
     """Everything the command reports. Raises SettingsError where there is nothing to report of."""
     heads = [Recording(path).head for path in spec.recordings]  # before anything is run
     done: dict[str, list[Run]] = {name: [] for name in spec.points}
-    for run in runs(spec, jobs):
+    for run in spread(one, spec, spec.points, len(spec.recordings), jobs):
         done[run.name].append(run)
         progress(run)
     windows: dict[str, list[Window]] = {

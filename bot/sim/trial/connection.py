@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 from bot.messages import Message
 from bot.sim.trial.clock import Agenda, Line
 from bot.units import Ns
 
 BATCH_MAX = 15  # messages of one kind in a request
+
+Serve: TypeAlias = Callable[[list[Message], Ns], list[Message]]  # with the time at which the answer will be heard
+Admit: TypeAlias = Callable[[list[Message], Ns], list[Message]]
 
 
 class Connection:
@@ -23,9 +27,9 @@ class Connection:
         agenda: Agenda,
         way: Line,
         back: Line,
-        serve: Callable[[list[Message], Ns], list[Message]],
+        serve: Serve,
         tell: Callable[[Message], None],
-        admit: Callable[[list[Message], Ns], list[Message]] = lambda batch, now_ns: batch,
+        admit: Admit = lambda batch, now_ns: batch,
     ) -> None:
         self._agenda = agenda
         self._way = way

@@ -6,12 +6,13 @@ processes it starts.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,6 +27,9 @@ from bot.sim.trial.virtual_bot import Latencies
 from bot.venues.polymarket_metadata import parse_series
 
 SEEDS = 10_000  # sessions of one seed
+
+S = TypeVar("S")
+R = TypeVar("R")
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,15 +83,15 @@ def one(spec: Spec, name: str, number: int) -> Run:
     return Run(name=name, number=number, result=session.run(), cpu_s=time.process_time() - began_s)
 
 
-def runs(spec: Spec, jobs: int) -> Iterator[Run]:
-    """Every session of every strategy, as they get done."""
-    tasks = [(name, number) for number in range(len(spec.sessions)) for name in spec.names]
-    if jobs == 1:
-        for name, number in tasks:
+def spread(one: Callable[[S, str, int], R], spec: S, names: Iterable[str], count: int, jobs: int) -> Iterator[R]:
+    """Each name with each number below `count`, over so many processes; what comes of them as they get done."""
+    tasks = list(itertools.product(range(count), names))
+    if jobs == 1 or len(tasks) == 1:
+        for number, name in tasks:
             yield one(spec, name, number)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        for done in as_completed([pool.submit(one, spec, name, number) for name, number in tasks]):
+        for done in as_completed([pool.submit(one, spec, name, number) for number, name in tasks]):
             yield done.result()
 
 
@@ -96,7 +100,7 @@ def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: N
     for name in spec.names:
         variant(name, spec.parameters)
     done: dict[str, list[Run]] = {name: [] for name in spec.names}
-    for run in runs(spec, jobs):
+    for run in spread(one, spec, spec.names, len(spec.sessions), jobs):
         done[run.name].append(run)
         progress(run)
     windows = {

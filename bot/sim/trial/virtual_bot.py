@@ -44,7 +44,7 @@ from bot.quoting.parameters import Parameters
 from bot.sim.exchange import OrderEvent, TradeEvent
 from bot.sim.prices import STEP_MS
 from bot.sim.trial.clock import Agenda, Line
-from bot.sim.trial.connection import Connection
+from bot.sim.trial.connection import Admit, Connection, Serve
 from bot.sim.trial.wallet import Wallet, order_id_of
 from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE, USD_ONE, Ns, Usd
 
@@ -99,30 +99,14 @@ class VirtualBot:
         def line(name: str, median_ms: float) -> Line:
             return Line(name, median_ms, seed)
 
+        def connection(name: str, way_ms: float, serve: Serve, **more: Admit) -> Connection:
+            back = line(f"{name} back", latencies.answer_ms)
+            return Connection(agenda, line(name, way_ms), back, serve, partial(self.tell, "executor"), **more)
+
         self._user = line("user", latencies.stream_ms)
-        answer = partial(self.tell, "executor")
-        self._orders = Connection(
-            agenda,
-            line("orders", latencies.order_ms),
-            line("orders back", latencies.answer_ms),
-            self._post,
-            answer,
-            self._admit,
-        )
-        self._cancels = Connection(
-            agenda,
-            line("cancels", latencies.cancel_ms),
-            line("cancels back", latencies.answer_ms),
-            self._cancel,
-            answer,
-        )
-        self._reads = Connection(
-            agenda,
-            line("reads", latencies.order_ms),
-            line("reads back", latencies.answer_ms),
-            self._read,
-            answer,
-        )
+        self._orders = connection("orders", latencies.order_ms, self._post, admit=self._admit)
+        self._cancels = connection("cancels", latencies.cancel_ms, self._cancel)
+        self._reads = connection("reads", latencies.order_ms, self._read)
         self._strategy = make(parameters, caches)
         self.executor = Executor(
             limits=Limits(
