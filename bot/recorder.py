@@ -124,7 +124,7 @@ class Listening:
         self._out = out
         self._found = 0
         head = Head(mode=settings.run.mode, series=series, perp=perp)
-        self._writer = RecordingWriter(out, head, origin_ns=self._wall.utc_ns(0))
+        self._writer = RecordingWriter(out, head, utc_ns=self._wall.utc_ns)
         caches = Caches()
         self._readers: dict[str, Reader] = {}
         for name in ("binance", "market", "settle", *(("perp",) if perp else ())):

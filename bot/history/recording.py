@@ -7,6 +7,7 @@ them. It holds what came in and nothing that was sent, so no secret. Knows no fr
 from __future__ import annotations
 
 import gzip
+import shutil
 import threading
 import zlib
 from collections import deque
@@ -25,6 +26,7 @@ FORMAT = 1
 FLUSH_S = 2.0  # what a kill may take along
 WAITING_MAX = 1 << 28  # bytes that wait for the disk, before the recording is given up
 PART_BYTES = 64 << 20
+FREE_MIN = 512 << 20  # bytes of the disk that are left to others: a journal that cannot be written ends a bot
 LEVEL = 4  # of zlib: half the time of 6 for a tenth more
 RECORDER, MARKETS = "recorder", "markets"  # sources that are no stream
 
@@ -64,12 +66,17 @@ class RecordingWriter:
     """
 
     def __init__(
-        self, folder: Path, head: Head, *, origin_ns: Ns, complain: Callable[[str], None] = lambda text: None
+        self,
+        folder: Path,
+        head: Head,
+        *,
+        utc_ns: Callable[[Ns], Ns],
+        complain: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`origin_ns` is the venue's wall clock minus the clock of what is told. Raises SettingsError for a folder that
-        cannot be made, or holds a recording."""
+        """`utc_ns` is the venue's wall clock at a time of what is told. Raises SettingsError for a folder that cannot be
+        made, or holds a recording."""
         self._folder = folder
-        self._origin_ns = origin_ns
+        self._utc_ns = utc_ns
         self._complain = complain
         self._lock = threading.Lock()
         self._waiting: deque[bytes] = deque()
@@ -121,8 +128,8 @@ class RecordingWriter:
                 self._fail("the disk does not keep up")
 
     def _add(self, source: str, kind: TapeKind, data: bytes, now_ns: Ns) -> None:
-        """Readers stamp their frames before they come here, so one stream's may come after another's later one."""
-        self._last_ns = max(self._last_ns, now_ns + self._origin_ns)
+        """Time never goes back: readers stamp their frames before they come here, and the wall clock is corrected."""
+        self._last_ns = max(self._last_ns, self._utc_ns(now_ns))
         if b"\n" in data:  # between the words of a frame: white space as good as any other
             data = data.replace(b"\n", b" ")
         line = b"%d %s %s %s\n" % (self._last_ns, source.encode(), kind.encode(), data)
@@ -151,6 +158,9 @@ class RecordingWriter:
         with self._lock:
             lines, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
         if not lines:
+            return
+        if shutil.disk_usage(self._folder).free < FREE_MIN:
+            self._fail(f"less than {FREE_MIN >> 20} MB of the disk are free")
             return
         member = zlib.compressobj(LEVEL, wbits=31)
         packed = b"".join([*(member.compress(line) for line in lines), member.flush()])

@@ -77,19 +77,22 @@ class Queue:
                 place.ahead -= gone
                 most -= self._fill(place, min(left - gone, most), now_ms)
 
-    def quoted(self, symbol: str, now_ms: int) -> None:
-        """The book changed: who offers at our bid, or bids at our ask, would have met us."""
-        if not self._places.get(symbol):
-            return
-        view = self._shown(symbol)
-        if view is None:
-            return
-        for bid, opposite in ((True, view.asks), (False, view.bids)):
-            if opposite:
-                px, left = opposite[0]
-                for place in self._resting(symbol, bid):
-                    if place.through(px) or place.px == px:
-                        left -= self._fill(place, left, now_ms)
+    def quoted(self, now_ms: int) -> None:
+        """Books changed: who offers at our bid, or bids at our ask, would have met us."""
+        for symbol, places in list(self._places.items()):
+            view = self._shown(symbol)
+            if not places:
+                del self._places[symbol]
+            elif view is not None:
+                for bid, opposite in ((True, view.asks), (False, view.bids)):
+                    if opposite:
+                        self._met(symbol, bid, opposite[0], now_ms)
+
+    def _met(self, symbol: str, bid: bool, best: tuple[Px, Qty], now_ms: int) -> None:
+        px, left = best
+        for place in self._resting(symbol, bid):
+            if place.through(px) or place.px == px:
+                left -= self._fill(place, left, now_ms)
 
     def _resting(self, symbol: str, bid: bool) -> list[Place]:
         """Of one side, the best price first, then who came first. Those that ended are forgotten."""

@@ -77,7 +77,7 @@ class Prints(MarketFeed):
     def __init__(self, caches: Caches, agenda: Agenda, origin_ns: Ns) -> None:
         super().__init__(url="", caches=caches, clock=lambda: agenda.now_ns, utc=lambda now_ns: now_ns + origin_ns)
         self.trades: list[tuple[str, bool, Px, Qty]] = []  # market, with bids, price in Up terms, size
-        self._seen: deque[tuple[str, Px, Qty]] = deque(maxlen=SEEN_MAX)
+        self._seen: dict[tuple[str, Px, Qty], None] = {}
 
     def _print(self, event: dict[str, Any], now_ns: Ns) -> None:
         known = self._tokens.get(event["asset_id"])
@@ -87,10 +87,12 @@ class Prints(MarketFeed):
         followed, token = known
         up = token is followed.book.up
         px = px if up else PX_ONE - px
-        name = event.get("transaction_hash") or ""
-        if name and (name, px, qty) in self._seen:
+        key = (event.get("transaction_hash") or "", px, qty)
+        if key[0] and key in self._seen:
             return
-        self._seen.append((name, px, qty))
+        self._seen[key] = None
+        if len(self._seen) > SEEN_MAX:
+            del self._seen[next(iter(self._seen))]
         self.trades.append((followed.market.symbol, (Side(event["side"]) is Side.SELL) == up, px, qty))
 
 
@@ -127,6 +129,7 @@ class Recorded:
         self.caches = Caches(ours_shown=False)
         self._truth = Caches()
         self._markets: dict[str, Market] = {}
+        self._trading: dict[str, SimMarket] = {}
         self._known: dict[str, SimMarket] = {}  # to the bot
         self._queue = Queue(self.exchange, self._shown)
         self.wallet = RecordedWallet(self.exchange, self._queue, self._markets)
@@ -182,8 +185,9 @@ class Recorded:
 
     def step(self, now_ms: int, now_ns: Ns) -> None:
         """Put what comes within the next step on the agenda, and let the venue's own clock go on."""
-        for market in self.exchange.markets.values():
-            if now_ms >= market.end_ms and not market.closed:
+        for market in [market for market in self._trading.values() if now_ms >= market.end_ms]:
+            del self._trading[market.condition_id]
+            if not market.closed:
                 self.exchange.close(market.condition_id, now_ms)
         self.exchange.step(now_ms)
         if now_ns >= self._look_ns:
@@ -248,8 +252,7 @@ class Recorded:
                 for symbol, bid, px, qty in venue.trades:
                     self._queue.traded(symbol, bid, px, qty, now_ms)
                 venue.trades.clear()
-            for symbol in self._markets:
-                self._queue.quoted(symbol, now_ms)
+            self._queue.quoted(now_ms)
         venue.outbox.clear()
 
     def _say_of_venue(self, messages: Iterable[Message], now_ms: int) -> None:
@@ -257,13 +260,13 @@ class Recorded:
             match message:
                 case MarketListed(market=market) if market.symbol not in self._markets:
                     self._markets[market.symbol] = market
-                    self.exchange.list_market(sim_market(market, now_ms), now_ms)
+                    listing = self._trading[market.symbol] = sim_market(market, now_ms)
+                    self.exchange.list_market(listing, now_ms)
                 case TickSizeChange(symbol=symbol, tick=tick):
                     self.exchange.change_tick(symbol, tick, now_ms)
                 case MarketResolved(symbol=symbol) if symbol in self._markets:
-                    listing = self.exchange.markets[symbol]
-                    if not listing.outcome:
-                        outcome = "up" if message.winning_asset_id == listing.up_token else "down"
+                    if not self.exchange.markets[symbol].outcome:
+                        outcome = "up" if message.winning_asset_id == self._markets[symbol].up_token else "down"
                         self.exchange.resolve(symbol, outcome, now_ms)
 
     # -- what was heard --------------------------------------------------------------------------------------------

@@ -22,8 +22,12 @@ MARKET = Market(
 )  # fmt: skip
 
 
+def utc_ns(now_ns: int) -> int:
+    return ORIGIN_NS + now_ns
+
+
 def written(folder: Path, *lines: tuple[str, TapeKind, bytes, int]) -> RecordingWriter:
-    writer = RecordingWriter(folder, HEAD, origin_ns=ORIGIN_NS)
+    writer = RecordingWriter(folder, HEAD, utc_ns=utc_ns)
     for source, kind, data, now_ns in lines:
         writer.tape(source)(kind, data, now_ns)
     writer.close()
@@ -67,7 +71,7 @@ def test_of_messages_those_about_markets_are_kept(tmp_path: Path) -> None:
         MarketResolved(symbol="0xabc", winning_asset_id="2"),
         MarketDropped(symbol="0xabc"),
     ]
-    writer = RecordingWriter(tmp_path, HEAD, origin_ns=ORIGIN_NS)
+    writer = RecordingWriter(tmp_path, HEAD, utc_ns=utc_ns)
     writer.tell(messages, 3)
     writer.close()
     assert [told(one) for one in Recording(tmp_path) if one.kind is TapeKind.TOLD] == [messages[0], *messages[2:]]
@@ -120,13 +124,13 @@ def test_another_format_is_refused_by_its_number(tmp_path: Path) -> None:
 def test_no_recording_is_written_over(tmp_path: Path) -> None:
     written(tmp_path, ("a", TapeKind.FRAME, b"{}", 1))
     with pytest.raises(SettingsError, match="holds a recording already"):
-        RecordingWriter(tmp_path, HEAD, origin_ns=0)
+        RecordingWriter(tmp_path, HEAD, utc_ns=utc_ns)
 
 
 def test_parts_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.history.recording.PART_BYTES", 1)
     monkeypatch.setattr("bot.history.recording.FLUSH_S", 60.0)
-    writer = RecordingWriter(tmp_path, HEAD, origin_ns=0)
+    writer = RecordingWriter(tmp_path, HEAD, utc_ns=utc_ns)
     tape = writer.tape("a")
     for n in range(3):
         tape(TapeKind.FRAME, b"%d" % n, n)
@@ -138,7 +142,7 @@ def test_parts_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_full_disk_ends_the_recording_and_says_so_once(tmp_path: Path) -> None:
     said: list[str] = []
-    writer = RecordingWriter(tmp_path, HEAD, origin_ns=0, complain=said.append)
+    writer = RecordingWriter(tmp_path, HEAD, utc_ns=utc_ns, complain=said.append)
     writer._file.close()
     writer._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
     tape = writer.tape("a")
@@ -155,7 +159,7 @@ def test_a_disk_that_cannot_keep_up_ends_it_before_the_memory_does(
 ) -> None:
     monkeypatch.setattr("bot.history.recording.WAITING_MAX", 2_000)
     monkeypatch.setattr("bot.history.recording.FLUSH_S", 60.0)
-    writer = RecordingWriter(tmp_path, HEAD, origin_ns=0)
+    writer = RecordingWriter(tmp_path, HEAD, utc_ns=utc_ns)
     tape = writer.tape("a")
     for n in range(100):
         tape(TapeKind.FRAME, b"x" * 100, n)
@@ -164,3 +168,11 @@ def test_a_disk_that_cannot_keep_up_ends_it_before_the_memory_does(
     assert (
         sum(one.kind is TapeKind.FRAME for one in Recording(tmp_path)) < 100
     )  # what it had taken is there, without a hole
+
+
+def test_the_disk_is_not_filled_to_the_brim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bot whose journal cannot be written ends; one that no longer records goes on."""
+    monkeypatch.setattr("bot.history.recording.FREE_MIN", 1 << 62)
+    writer = written(tmp_path, ("a", TapeKind.FRAME, b"{}", 1))
+    assert "of the disk are free" in writer.error
+    assert writer.bytes == 0

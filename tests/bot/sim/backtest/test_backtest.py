@@ -52,7 +52,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def edited(recorded: Path, out: Path, edit: Callable[[list[Heard]], Iterable[Heard]]) -> Path:
     recording = Recording(recorded)
-    writer = RecordingWriter(out, recording.head, origin_ns=0)
+    writer = RecordingWriter(out, recording.head, utc_ns=lambda now_ns: now_ns)
     for one in edit(list(recording)[1:]):
         writer.tape(one.source)(one.kind, one.data, one.utc_ns)
     writer.close()

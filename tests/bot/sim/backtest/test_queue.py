@@ -79,7 +79,7 @@ def test_what_is_ahead_of_us_is_traded_first(desk: Desk) -> None:
 def test_those_ahead_of_us_never_cancel(desk: Desk) -> None:
     order = desk.place(Side.BUY, 5200, 20)
     desk.book = view({5200: 1}, {5300: 50})
-    desk.queue.quoted(MARKET.symbol, NOW_MS)
+    desk.queue.quoted(NOW_MS)
     desk.sold(5200, 60)
     assert desk.filled(order) == 0
 
@@ -119,13 +119,13 @@ def test_trades_with_the_other_side_are_none_of_our_business(desk: Desk) -> None
 def test_a_touch_fills_nothing_and_an_offer_at_our_bid_does(desk: Desk) -> None:
     order = desk.place(Side.BUY, 5200, 20)
     desk.book = view({5200: 100}, {5201: 50})
-    desk.queue.quoted(MARKET.symbol, NOW_MS)
+    desk.queue.quoted(NOW_MS)
     assert desk.filled(order) == 0
     desk.book = view({5100: 100}, {5200: 8})
-    desk.queue.quoted(MARKET.symbol, NOW_MS)
+    desk.queue.quoted(NOW_MS)
     assert desk.filled(order) == 8
     desk.book = None
-    desk.queue.quoted(MARKET.symbol, NOW_MS)
+    desk.queue.quoted(NOW_MS)
     assert desk.filled(order) == 8
 
 
