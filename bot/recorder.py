@@ -60,20 +60,25 @@ def record(options: RecordOptions) -> int:
         if mode == "live":
             endpoints, credentials = listener(settings)
         else:
-            access = from_info(_venue(options, settings, stack))
+            info = _venue(options, settings, stack, signals)
+            if not info:
+                click.echo(f"stopped by {signals.name} before anything was recorded", err=True)
+                return 0
+            access = from_info(info)
             endpoints, credentials = access.endpoints, access.credentials
         running = Listening(settings, endpoints, credentials, options.out)
         try:
             running.start()
-            report = _watch(running, options.for_s, signals)
+            _watch(running, options.for_s, signals)
         finally:
             running.stop()
+        report = running.report()
     click.echo(orjson.dumps(report) if options.as_json else said(report), err=not options.as_json)
     return 0
 
 
-def _venue(options: RecordOptions, settings: Settings, stack: contextlib.ExitStack) -> dict[str, Any]:
-    """That which runs already, or an embedded one of our own."""
+def _venue(options: RecordOptions, settings: Settings, stack: contextlib.ExitStack, signals: Signals) -> dict[str, Any]:
+    """That which runs already, or an embedded one of our own; nothing where a signal came meanwhile."""
     if options.venue:
         info = ask_info(options.venue)
         series_of_venue(settings, info)
@@ -84,20 +89,19 @@ def _venue(options: RecordOptions, settings: Settings, stack: contextlib.ExitSta
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     child = EmbeddedVenue(words, Path(folder) / "venue.log")
     stack.callback(child.stop)
-    return child.info()
+    return child.info(lambda: signals.count > 0)
 
 
-def _watch(running: Listening, for_s: float | None, signals: Signals) -> dict[str, Any]:
+def _watch(running: Listening, for_s: float | None, signals: Signals) -> None:
     began_s = said_s = time.monotonic()
     while not signals.seen.wait(POLL_S):
         running.look()
         now_s = time.monotonic()
         if for_s is not None and now_s - began_s >= for_s:
-            break
+            return
         if now_s - said_s >= SAY_S:
             said_s = now_s
             click.echo(said(running.report()), err=True)
-    return running.report()
 
 
 def said(report: dict[str, Any]) -> str:
