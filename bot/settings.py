@@ -91,7 +91,7 @@ class Run(Section):
     series: tuple[str, ...] = ("btc-updown-5m",)
     mode: Literal["sim", "paper", "live"] = "sim"
     http: str = "off"
-    record: bool = False
+    record: bool = Field(False, description="what the public feeds say, into frames/ of the run directory")
 
     @field_validator("series")
     @classmethod

@@ -305,14 +305,11 @@ class MarketStream:
             client.send_batch(batch)
 
     def broadcast_books(self, events: dict[str, bytes]) -> None:
-        """`book` events by token: to each client those of its tokens, as one array."""
-        made: dict[tuple[str, ...], Batch] = {}
-        for client in self._clients:
-            tokens = tuple(token for token in events if token in client.assets)
-            if tokens and tokens not in made:
-                made[tokens] = Batch([b"[" + b",".join([events[token] for token in tokens]) + b"]"])
-            if tokens:
-                client.send_batch(made[tokens])
+        """`book` events by token, each a frame to whoever follows it, as after a trade."""
+        for token, event in events.items():
+            batch = Batch([event])
+            for client in self._listeners([token]):
+                client.send_batch(batch)
 
     def _listeners(self, tokens: list[str]) -> list[MarketClient]:
         return [client for client in self._clients if not client.assets.isdisjoint(tokens)]

@@ -38,6 +38,7 @@ LATE_S_MAX = 0.5
 BOOKS_SHARE = 0.01  # of frames that are whole books
 UNDER_WAY = 4  # times as many frames as for a market that has not begun
 DEPTH_EVERY_S = 0.05
+BOTH = 2  # tokens of a market
 
 
 class Depth:
@@ -206,7 +207,7 @@ class Load:
             await asyncio.sleep(0)
 
     def _slice(self, source: Source, market: SimMarket, now_ms: int) -> None:
-        """A few frames of one market, and now and then the books of all."""
+        """A few frames of one market, and now and then its books, a frame for each token."""
         self._venue.tell()  # whatever changed leaves first, for the frames begin and end with the present book
         if market.closed:
             source.owed -= 1  # it ended while we were sending
@@ -214,9 +215,11 @@ class Load:
         batch = self._batch(source, market, now_ms)
         self._stream.broadcast(market, batch)
         sent = len(batch.payloads)
-        if self._rng.random() < source.books_share * sent:
-            self._send_books(source.asset, now_ms)
-            sent += 1
+        if self._rng.random() < source.books_share * sent / BOTH:
+            up, down = self._flicker.text(market, now_ms).events()
+            self._stream.broadcast_books({market.up_token: up, market.down_token: down})
+            sent += BOTH
+            self.books += BOTH
         self.sent += sent
         source.owed -= max(sent, 1)
 
@@ -233,14 +236,6 @@ class Load:
         batch = Batch(frames)
         source.made[cid] = books.version(cid), books.stamp(cid), batch
         return batch
-
-    def _send_books(self, asset: str, now_ms: int) -> None:
-        events: dict[str, bytes] = {}
-        for market in self._stream.heard():
-            if asset in ("", market.asset):
-                events[market.up_token], events[market.down_token] = self._flicker.text(market, now_ms).events()
-        self._stream.broadcast_books(events)
-        self.books += 1
 
     # -- control ----------------------------------------------------------------------------------------------------
 

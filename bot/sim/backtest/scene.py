@@ -136,7 +136,7 @@ class Recorded:
         self._venue = Prints(self._truth, self.agenda, self._origin_ns)
         self._answers = Answers()
         self._feeds = self._conversations(recording)
-        self._connected: set[str] = set()
+        self._connected: dict[str, None] = {}
         self._lines = _together(recording)
         self._next = next(self._lines, None)
         self._look_ns = START_NS + NS_PER_S
@@ -298,7 +298,7 @@ class Recorded:
     def _open(self, feed: Conversation, now_ns: Ns) -> None:
         feed.bootstrap()
         feed.opening()
-        self._connected.add(feed.name)
+        self._connected[feed.name] = None
         if feed.name == "market" and self._cut:  # the user stream, which nobody recorded, is taken to go with it
             self._cut = False
             self._tell("executor", StreamGap(feed="user", reason="reconnected", now_ns=now_ns))
@@ -307,7 +307,7 @@ class Recorded:
         self._say(feed.connected(now_ns))
 
     def _lost(self, feed: Conversation, reason: str, now_ns: Ns) -> None:
-        self._connected.discard(feed.name)
+        self._connected.pop(feed.name, None)
         self._say(feed.lost(reason, now_ns))
         if feed.name == "market":
             self._cut = True
