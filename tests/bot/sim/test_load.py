@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 
 import orjson
 import pytest
@@ -197,6 +198,34 @@ def test_a_book_built_from_a_loaded_stream_is_the_one_rest_shows() -> None:
     assert status["frames_per_s"] == 0
     assert orders == []
     assert status["sent"] >= 1_400
+
+
+class BookFrames(Mirror):
+    """Counts arrays of events, and books by token."""
+
+    def __init__(self) -> None:
+        super().__init__(check_every=1_000_000)
+        self.arrays = 0
+        self.books: Counter[str] = Counter()
+
+    def hear(self, payload: bytes) -> None:
+        event = orjson.loads(payload)
+        self.arrays += isinstance(event, list)
+        if isinstance(event, dict) and event["event_type"] == "book":
+            self.books[event["asset_id"]] += 1
+        super().hear(payload)
+
+
+def test_of_a_load_a_frame_in_a_hundred_is_a_book_and_of_one_token_only() -> None:
+    """A client that follows one of two tokens gets every frame of changes and its own books."""
+    with VenueThread(VenueOptions(seed=8)) as venue:
+        mirror = BookFrames()
+        token = open_tokens(venue.info["gamma_url"])[0]
+        client = Subscriber(venue.info["market_ws_url"], [token], mirror)
+        run_load(venue, 3_000, 3_000, [client])
+    assert set(mirror.books) == {token}
+    assert 3 <= mirror.books[token] <= 60  # 15 on average, and those of trades
+    assert mirror.arrays <= 1  # the first
 
 
 def test_a_slow_subscriber_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
