@@ -147,7 +147,7 @@ class Bot:
         self._leads = settings.parameters().w_perp > 0
         self.recording: RecordingWriter | None = None
         if settings.run.record:
-            head = Head(mode=settings.run.mode, series=settings.run.series, perp=self._leads)
+            head = Head(mode=settings.run.mode, series=settings.run.series, perp=self._leads, trading=True)
             self.recording = RecordingWriter(run_dir.frames, head, utc_ns=self.wall.utc_ns, complain=logger.error)
         self.gc = GcWatch(self.clock)
         self.latency = {name: Latency(self.clock, self.gc.within) for name in NAMES} | {"gc_pause": self.gc.latency}

@@ -106,6 +106,8 @@ def table(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{name} less ours: edge {row['edge_diff_usd']:+.3f} USD a window (95 %: {low:+.3f} to {high:+.3f})"
         )
+    for path in report["trading"]:
+        lines.append(f"{path}: a bot traded while it recorded: its own orders are taken for those of others")
     for path in report["torn"]:
         lines.append(f"{path}: its end is missing, as a kill leaves it; read up to there")
     lines.append(

@@ -381,6 +381,7 @@ def test_a_bot_records_what_it_hears_and_that_can_be_traded_again(
     assert code == 0, err
     told = orjson.loads(out)
     assert told["windows"] >= 1 and told["ledger_error_e6"] == 0 and told["torn"] == []
+    assert told["trading"] == [str(frames)]  # its own orders are in the books
     text = unzipped(frames)
     assert all(f" {source} frame ".encode() in text for source in ("binance", "market", "settle"))
     for name in ("private_key", "api_key", "api_secret", "api_passphrase"):

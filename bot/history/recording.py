@@ -32,12 +32,13 @@ RECORDER, MARKETS = "recorder", "markets"  # sources that are no stream
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a recording as a whole."""
+    """Of a recording as a whole. `trading`: a bot's own orders were shown in its books."""
 
     format: int = FORMAT
     mode: str
     series: tuple[str, ...]
     perp: bool = False
+    trading: bool = False
 
 
 class Heard(msgspec.Struct, frozen=True, gc=False):

@@ -57,7 +57,7 @@ def one(spec: Spec, name: str, number: int) -> Run:
 
 def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: None) -> dict[str, Any]:
     """Everything the command reports. Raises SettingsError where there is nothing to report of."""
-    heads = [Recording(path).head for path in spec.recordings]  # before anything is run
+    heads = {str(path): Recording(path).head for path in spec.recordings}  # before anything is run
     done: dict[str, list[Run]] = {name: [] for name in spec.points}
     for run in spread(one, spec, spec.points, len(spec.recordings), jobs):
         done[run.name].append(run)
@@ -72,8 +72,9 @@ def study(spec: Spec, jobs: int, progress: Callable[[Run], None] = lambda run: N
     return {
         "recordings": [str(path) for path in spec.recordings],
         "torn": sorted({str(spec.recordings[run.number]) for run in every if run.torn}),
-        "mode": sorted({head.mode for head in heads}),
-        "series": sorted({name for head in heads for name in head.series}),
+        "trading": [path for path, head in heads.items() if head.trading],
+        "mode": sorted({head.mode for head in heads.values()}),
+        "series": sorted({name for head in heads.values() for name in head.series}),
         "seconds": sum(run.result.seconds for run in done[OURS]),
         "windows": len(ours),
         "unsettled": sum(not window.settled for window in ours),

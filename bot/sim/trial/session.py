@@ -226,8 +226,9 @@ class Session:
         for event in events:
             if not isinstance(event, OrderEvent | TradeEvent):
                 continue
-            if isinstance(event, TradeEvent):
-                meter = self._meters[event.trade.condition_id]
+            # One of a window that is settled is told what happens to its trades still, which changes nothing.
+            meter = self._meters.get(event.trade.condition_id) if isinstance(event, TradeEvent) else None
+            if isinstance(event, TradeEvent) and meter is not None:
                 if event.trade.status == TradeStatus.MATCHED:
                     meter.traded(event.trade)
                 elif event.trade.status == TradeStatus.FAILED:

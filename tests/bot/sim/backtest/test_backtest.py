@@ -169,7 +169,7 @@ def test_the_command_tells_what_was_made_and_compares_a_sweep(recorded: Path, tm
     assert (told["windows"], told["unsettled"], told["ledger_error_e6"]) == (1, 1, 0)
     assert told["series"] == [SERIES]
     assert "forecast no live profit" in told["note"]
-    assert told["torn"] == []
+    assert told["torn"] == told["trading"] == []
     text = page.read_text()
     assert "Recorded from a generated market" in text
     assert not re.search(r"(src|href)=[\"']?https?:|@import|<script[^>]*src", text)
