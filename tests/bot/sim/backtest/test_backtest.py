@@ -24,11 +24,12 @@ from bot.quoting.parameters import Parameters
 from bot.quoting.strategy import Strategy
 from bot.recorder import Listening
 from bot.settings import Settings
-from bot.sim.backtest.scene import Recorded
+from bot.sim.backtest.scene import Prints, Recorded
 from bot.sim.server import VenueOptions, VenueThread
+from bot.sim.trial.clock import Agenda
 from bot.sim.trial.session import Result, Session
 from bot.sim.trial.virtual_bot import Latencies, Make
-from bot.units import NS_PER_MS, NS_PER_S
+from bot.units import NS_PER_MS, NS_PER_S, QTY_ONE
 
 SERIES = "btc-updown-1m"
 RECORDED_S = 14.0
@@ -101,21 +102,57 @@ def test_nothing_is_heard_before_its_time(recorded: Path) -> None:
     assert traded(recorded, Watcher).windows
 
 
+def trade_of(token: str, px: str, side: str, name: str) -> bytes:
+    event = {"event_type": "last_trade_price", "asset_id": token, "price": px, "size": "500", "side": side}
+    return orjson.dumps(event | {"market": "", "timestamp": "0", "transaction_hash": name})
+
+
 def test_a_resolution_settles_the_window_at_what_it_paid(recorded: Path, tmp_path: Path) -> None:
+    """Also where it comes before the trades of the window are settled."""
+
     def resolve(lines: list[Heard]) -> Iterator[Heard]:
         yield from lines
         listed = next(told(one) for one in lines if one.kind is TapeKind.TOLD)
         assert isinstance(listed, MarketListed)
-        resolved = MarketResolved(symbol=listed.market.symbol, winning_asset_id=listed.market.down_token)
-        at_ns = lines[-1].utc_ns
+        market, at_ns = listed.market, lines[-1].utc_ns
+        for name, px, side in (("0x1", "0.01", "SELL"), ("0x2", "0.99", "BUY"), ("0x2", "0.99", "BUY")):
+            yield Heard(at_ns + 300 * NS_PER_MS, "market", TapeKind.FRAME, trade_of(market.up_token, px, side, name))
+        # The same trades, told for the other token.
+        for name, px, side in (("0x1", "0.99", "BUY"), ("0x2", "0.01", "SELL")):
+            yield Heard(at_ns + 310 * NS_PER_MS, "market", TapeKind.FRAME, trade_of(market.down_token, px, side, name))
+        resolved = MarketResolved(symbol=market.symbol, winning_asset_id=market.down_token)
         yield Heard(at_ns + NS_PER_S, "markets", TapeKind.TOLD, msgspec.json.encode(resolved))
-        yield Heard(at_ns + 3 * NS_PER_S, "market", TapeKind.FRAME, b"PONG")
+        yield Heard(at_ns + 8 * NS_PER_S, "market", TapeKind.FRAME, b"PONG")
 
     result = traded(edited(recorded, tmp_path / "resolved", resolve))
     (window,) = result.windows
     assert window.settled
+    assert window.fills >= 2  # trades through both of our prices, before the resolution
     assert window.pnl_usd == pytest.approx(sum(window.parts.values()))
     assert result.ledger_error_e6 == 0
+
+
+def test_a_trade_counts_once_in_up_terms_for_whichever_token_it_is_told(recorded: Path) -> None:
+    listed = next(told(one) for one in Recording(recorded) if one.kind is TapeKind.TOLD)
+    assert isinstance(listed, MarketListed)
+    market, prints = listed.market, Prints(Caches(), Agenda(1), 0)
+    prints.command(listed)
+    up, down = market.up_token, market.down_token
+    for token, px, side, name in (
+        (up, "0.52", "SELL", "0x1"),
+        (down, "0.48", "BUY", "0x1"),  # the same
+        (down, "0.48", "BUY", "0x2"),  # another of its size and price
+        (up, "0.53", "BUY", "0x2"),  # of one transaction, but another price
+        (down, "0.47", "SELL", ""),
+        (down, "0.47", "SELL", ""),  # without a name each is one
+        ("another market's", "0.47", "SELL", "0x3"),
+        (up, "1.5", "SELL", "0x4"),
+    ):
+        prints.decode(trade_of(token, px, side, name), 2)
+    of = market.symbol, 500 * QTY_ONE
+    assert [(symbol, qty) for symbol, _, _, qty in prints.trades] == [of] * 5
+    bids, asks = (True, 5200), (False, 5300)
+    assert [(bid, px) for _, bid, px, _ in prints.trades] == [bids, bids, asks, asks, asks]
 
 
 def test_a_lost_connection_takes_the_quotes_away_and_they_come_back(recorded: Path, tmp_path: Path) -> None:
