@@ -114,6 +114,11 @@ def from_settings(settings: Settings) -> Access:
 def listener(settings: Settings) -> tuple[Endpoints, Credentials]:
     """What it takes to listen to the real venue: no wallet, where the credentials are in a file. Raises SettingsError."""
     if not settings.wallet.api_creds_file:
+        if not settings.wallet.key_file:
+            raise SettingsError(
+                "the stream of settlement prices wants API credentials: name their file in [wallet] api_creds_file, or the "
+                "wallet's address and key_file"
+            )
         access = from_settings(settings)
         return access.endpoints, access.credentials
     return endpoints_of(settings), read_credentials(settings.wallet.api_creds_file)

@@ -21,6 +21,7 @@ from bot.history.recording import Head, RecordingError, RecordingWriter
 from bot.messages import MarketDropped, MarketListed, Message
 from bot.run import Signals, StartOptions, series_of_venue, settings_of
 from bot.settings import Settings
+from bot.sim.worlds import world
 from bot.units import NS_PER_S, Ns
 from bot.venues.clob_login import Credentials
 from bot.venues.polymarket_markets import JsonReader, Markets
@@ -54,6 +55,10 @@ def record(options: RecordOptions) -> int:
         raise SettingsError("record has no paper mode: --mode live listens to the real venue and trades nothing")
     if mode == "live" and (options.venue or options.seed is not None or options.world):
         raise SettingsError("--venue, --seed and --world belong to sim mode")
+    if options.venue and (options.seed is not None or options.world):
+        raise SettingsError("--seed and --world belong to the venue: give them to the `bot sim` that --venue names")
+    if options.world:
+        world(options.world)  # refused here, in one line, rather than by the child
     signals = Signals()
     signals.install()
     with contextlib.ExitStack() as stack:
