@@ -68,7 +68,6 @@ HISTORY_MARGIN_S = 3600  # trades settle late
 TICKS_APART_NS: Ns = 10 * NS_PER_MS  # a dozen threads woken at once hold up a fill for milliseconds
 ROOT_SILENT_NS: Ns = 2 * NS_PER_S  # at the end of a run nobody waits longer for the root to speak
 LAST_CHANCE_S = 0.5  # for flat, after the root gave it up
-FOLLOW_NS: Ns = 5 * NS_PER_S  # a market that ends this soon is not looked for again, but followed to its resolution
 PATIENCE_S = 900.0  # of the guardian with a venue that does not answer; its own switch has fired long before
 EMBEDDED_PATIENCE_S = 30.0  # a venue of ours that is gone has taken its orders along
 HURRY_S_MAX = 3.0  # for the answer to a cancel-all, when nobody waits for the verification
@@ -355,10 +354,9 @@ class Bot:
         else:
             ends, http = self.access.endpoints, JsonReader()
             markets = Markets(http, ends.gamma_url, ends.rest_url, self.settings.run.series, logger.info)
-            utc_ns = self.wall.utc_ns(self.clock()) + FOLLOW_NS
             for message in list(self._kept.values()):
                 if isinstance(message, m.MarketListed):  # by a predecessor, which followed it to its resolution
-                    markets.watch(message.market, utc_ns)
+                    markets.watch(message.market)
             desk = ReadsDesk(
                 api, self.gate, markets, self.clock, lambda: self.wall.sync(http, ends.binance_rest_url, ends.rest_url)
             )

@@ -119,18 +119,24 @@ class Plan:
         self.clob_version = 0  # 0: not asked yet
         self._log = log
         self._said: set[str] = set()
+        self._watched: list[Market] = []
         self._version_due_ns: Ns = 0
 
-    def watch(self, market: Market, utc_s: float) -> None:
-        """A market of an earlier run that ended meanwhile: follow it to its resolution, without listing it again."""
-        if market.end_utc_ns / NS_PER_S > utc_s:
-            return  # still running: it is found and listed like any other
-        search = next((known for known in self.searches if known.series.name == market.series), None)
-        if search is None:
-            search = Search(parse_series(market.series), due_ns=NEVER_NS)
-            self.searches.append(search)
-        if not _knows(search, market.slug):
-            search.windows.append(_window(market, Stage.ENDED))
+    def watch(self, market: Market) -> None:
+        """A market of an earlier run: where it ends before it was found again, it is followed to its resolution all the
+        same, without being listed."""
+        self._watched.append(market)
+
+    def _follow_ended(self, utc_s: float) -> None:
+        ended = [market for market in self._watched if market.end_utc_ns <= utc_s * NS_PER_S]
+        for market in ended:
+            self._watched.remove(market)
+            search = next((known for known in self.searches if known.series.name == market.series), None)
+            if search is None:
+                search = Search(parse_series(market.series), due_ns=NEVER_NS)
+                self.searches.append(search)
+            if not _knows(search, market.slug):
+                search.windows.append(_window(market, Stage.ENDED))
 
     def _say(self, text: str) -> bool:
         """Each line once: the same questions are asked again and again. True when it was new."""
@@ -197,6 +203,7 @@ class Plan:
 
     def age(self, utc_s: float, now_ns: Ns) -> list[Message]:
         """What time alone does: windows end, and are dropped a while after their resolution."""
+        self._follow_ended(utc_s)
         messages: list[Message] = []
         for search in self.searches:
             for window in list(search.windows):
@@ -356,8 +363,8 @@ class Markets:
         self._gamma_url = gamma_url.rstrip("/")
         self._clob_url = clob_url.rstrip("/")
 
-    def watch(self, market: Market, utc_ns: Ns) -> None:
-        self.plan.watch(market, utc_ns / NS_PER_S)
+    def watch(self, market: Market) -> None:
+        self.plan.watch(market)
 
     def poll(self, utc_ns: Ns, now_ns: Ns) -> list[Message]:
         utc_s = utc_ns / NS_PER_S

@@ -157,20 +157,26 @@ class MarketList:
         self._world = world
         self._venue = venue
         self._lag_ms = lag_ms
+        self._watched: set[str] = set()
         self._listed: set[str] = set()
         self._resolved: dict[str, int] = {}
 
     def poll(self, utc_ns: Ns, now_ns: Ns) -> list[Message]:
         told: list[Message] = []
         now_ms = self._venue.now_ms
-        for window in self._world.windows.values():
-            market = window.market
-            cid = market.condition_id
+        for cid, market in self._venue.exchange.markets.items():
+            window = self._world.windows.get(cid)  # None: over for a while, which the venue still tells who asks
             if cid not in self._listed:
                 if market.end_ms > now_ms and now_ms - market.listed_ms >= self._lag_ms:
                     self._listed.add(cid)
                     told.append(MarketListed(market=market_of(market)))
-            elif cid not in self._resolved and market.outcome and now_ms - window.resolved_ms >= 2 * self._lag_ms:
+                elif market.end_ms <= now_ms and cid in self._watched:
+                    self._listed.add(cid)
+            elif (
+                cid not in self._resolved
+                and market.outcome
+                and (window is None or now_ms - window.resolved_ms >= 2 * self._lag_ms)
+            ):
                 self._resolved[cid] = now_ms
                 winner = market.up_token if market.outcome == "up" else market.down_token
                 told.append(MarketResolved(symbol=cid, winning_asset_id=winner))
@@ -181,9 +187,8 @@ class MarketList:
         return told
 
     def watch(self, market: Market) -> None:
-        """A market that an earlier process told of: one that ended meanwhile is followed, and not listed again."""
-        if market.end_utc_ns <= self._venue.now_ms * NS_PER_MS:
-            self._listed.add(market.symbol)
+        """A market that an earlier process told of: one that ends before it was found again is followed, and not listed."""
+        self._watched.add(market.symbol)
 
 
 def market_of(market: rec.SimMarket) -> Market:

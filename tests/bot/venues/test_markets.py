@@ -264,8 +264,8 @@ def test_a_market_of_an_earlier_run_is_followed_to_its_resolution() -> None:
     venue.winners[T0] = f"{T0}1"
     follower = Follower(venue)
     old = read(record(T0))
-    follower.markets.watch(old, (T0 + 610) * NS_PER_S)
-    follower.markets.watch(old, (T0 + 610) * NS_PER_S)
+    follower.markets.watch(old)
+    follower.markets.watch(old)
     told = follower.run(T0 + 610, 12)
     assert sorted(told) == ["dropped 0", "listed 600", "listed 900", f"resolved {T0}1"]
 
@@ -276,15 +276,29 @@ def test_a_market_that_ended_long_before_this_run_is_asked_after_before_it_is_gi
     venue.winners[T0] = f"{T0}1"
     follower = Follower(venue)
     for start_s in (T0, T0 + 300):  # nobody ever says how the second one ended
-        follower.markets.watch(read(record(start_s)), (T0 + day_s + 10) * NS_PER_S)
+        follower.markets.watch(read(record(start_s)))
     told = follower.run(T0 + day_s + 10, 14)
     assert {f"resolved {T0}1", "dropped 0", "dropped 300"} <= set(told)
 
 
 def test_a_running_market_of_an_earlier_run_is_listed_again() -> None:
     follower = Follower(Venue(T0, T0 + 300))
-    follower.markets.watch(read(record(T0)), (T0 + 10) * NS_PER_S)
+    follower.markets.watch(read(record(T0)))
     assert follower.run(T0 + 10, 0) == ["listed 0", "listed 300"]
+
+
+def test_a_market_of_an_earlier_run_that_ends_before_it_could_be_found_again_is_followed() -> None:
+    """The venue does not answer over its end: what is held of it would never be settled."""
+    venue = Venue(T0, T0 + 300)
+    venue.winners[T0] = f"{T0}1"
+    venue.down = True
+    follower = Follower(venue)
+    follower.markets.watch(read(record(T0)))
+    assert follower.run(T0 + 280, 25) == []
+    venue.down = False
+    told = follower.run(T0 + 305.25, 14)
+    assert [one for one in told if not one.startswith("listed")] == [f"resolved {T0}1", "dropped 0"]
+    assert "listed 0" not in told
 
 
 # -- metadata --------------------------------------------------------------------------------------------------------

@@ -14,11 +14,13 @@ from greenlet import getcurrent, greenlet
 
 from bot.execution.orders import Orders
 from bot.execution.timers import Timers
+from bot.messages import MarketListed, MarketResolved
 from bot.sim.chaos.command import Options, report, run_case
 from bot.sim.chaos.crashes import POINTS, moments
 from bot.sim.chaos.hub import Group
 from bot.sim.chaos.rest import LANDS_NS, Cut, Request
 from bot.sim.chaos.simulation import Simulation
+from bot.sim.chaos.world import MarketList, market_of
 from bot.sim.faults import fault_of
 from bot.units import NS_PER_MS, NS_PER_S
 
@@ -119,3 +121,18 @@ def test_a_run_leaves_no_task_behind_that_would_keep_it_in_memory() -> None:
     before = tasks()
     Simulation(0, 0.005, crash_at_s=10).run()
     assert tasks() == before
+
+
+def test_who_asks_late_is_told_how_a_market_ended_as_a_venue_tells_for_ever() -> None:
+    """Seed 5092: a bot that was away for long enough never learnt it, and its inventory never settled."""
+    simulation = Simulation(0, 0.01, every_s=0)
+    hub, world, venue = simulation.hub, simulation.world, simulation.venue
+    first = next(iter(world.windows))
+    bot = MarketList(world, venue)
+    bot.watch(market_of(world.windows[first].market))
+    hub.run(hub.now_ns + 400 * NS_PER_S)
+    assert first not in world.windows
+    told = [message for _ in range(2) for message in bot.poll(0, hub.now_ns)]
+    assert [message.symbol for message in told if isinstance(message, MarketResolved)] == [first]
+    assert first not in [message.market.symbol for message in told if isinstance(message, MarketListed)]
+    hub.close()
