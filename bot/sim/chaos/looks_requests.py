@@ -51,7 +51,7 @@ def rates_hold(scene: Scene, process: Process) -> str:
         return f"{deletes} cancels in ten seconds"
     if len(scene.reads) > 200:
         return f"{len(scene.reads)} reads in ten seconds"
-    if process.executor.counts["placed"] > 2 * scene.accepted:
+    if process.executor.counts["placed"] > 2 * scene.accepted + scene.carried:
         return "more orders than intents"
     return ""
 

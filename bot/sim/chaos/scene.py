@@ -25,6 +25,7 @@ from bot.messages import (
     NewOrder,
     OrderState,
     QuoteIntent,
+    Restarted,
     Settled,
     Side,
     Source,
@@ -138,6 +139,9 @@ class Scene(Watch):
         self.air: dict[str, NewOrder] = {}  # sent by the executor, and not decided by the venue yet
         self.intents: dict[str, QuoteIntent] = {}
         self.accepted = 0  # intents handled
+        self.carried = (
+            process.executor.counts["placed"] if process is not None else 0
+        )  # until it is told of its restart
         self.delivered: deque[ExecutionReport] = deque()  # user events on their way to the executor
         self.disordered = ""
         self.began_ns = self.hub.now_ns
@@ -211,6 +215,8 @@ class Scene(Watch):
                 if desk is not None and desk.intent is message:
                     self.intents[message.symbol] = message
                 self.accepted += 1
+            case Restarted():
+                self.carried = 0
             case ExecutionReport():
                 if message.source is Source.USER:
                     expected = self.delivered.popleft() if self.delivered else None
